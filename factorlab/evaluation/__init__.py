@@ -1,0 +1,1 @@
+"""IC statistics, group backtests, performance and correlation of factors."""

@@ -1,0 +1,1 @@
+"""What is known about the market: store, calendar, trading rules, universe, simulation."""

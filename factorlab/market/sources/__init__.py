@@ -1,0 +1,1 @@
+"""One module a vendor shape; each yields the tables that `ingest` checks."""

@@ -1,0 +1,1 @@
+"""The networks beside their settings, and the losses."""

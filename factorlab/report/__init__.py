@@ -1,0 +1,1 @@
+"""Exhibits, figures and the HTML page."""

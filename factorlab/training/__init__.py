@@ -1,0 +1,1 @@
+"""Rolling training: splits, fitting, prediction, the job grid."""
