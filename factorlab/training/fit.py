@@ -1,0 +1,338 @@
+"""Fit one network: one batch a date, early stopping, best weights, resumable by epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from factorlab.cross_section import spearman_rows
+from factorlab.errors import TrainingError
+from factorlab.models import build_model, ic_loss, parameter_count, weighted_mse_loss
+from factorlab.progress import SILENT, Progress
+from factorlab.training.checkpoint import load_tensors, save_tensors, write_json
+from factorlab.training.data import TrainingData
+from factorlab.training.settings import TrainingSettings
+from factorlab.training.splits import Split
+
+__all__ = ["LOSSES", "Job", "fit", "load_model", "pick_device"]
+
+LOSSES = {"ic": ic_loss, "mse": weighted_mse_loss}
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One training of the grid.
+
+    Attributes
+    ----------
+    model : str
+        A key of `factorlab.models.MODELS`.
+    loss : {'ic', 'mse'}
+    seed : int
+    split : Split
+    """
+
+    model: str
+    loss: str
+    seed: int
+    split: Split
+
+    @property
+    def name(self) -> str:
+        """Name of the factor that the trainings of this model and loss make."""
+        return f"{self.model}-{self.loss.upper()}"
+
+    def folder(self, root: Path) -> Path:
+        """Where this job keeps its weights below `root`."""
+        return root / self.name / self.split.label / f"seed{self.seed}"
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device for a setting.
+
+    Raises
+    ------
+    TrainingError
+        If CUDA or MPS is asked for and not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name in there and not there[name]():
+        raise TrainingError(
+            f"`training.device` must be there; got {name!r} and torch finds none; use 'auto'"
+        )
+    return torch.device(name)
+
+
+def load_model(job: Job, root: Path, device: torch.device) -> nn.Module:
+    """Return the trained network of a job, ready to score.
+
+    Raises
+    ------
+    TrainingError
+        If its weights are missing or do not fit the network.
+    """
+    path = job.folder(root) / "weights.safetensors"
+    if not path.exists():
+        raise TrainingError(f"`weights` must exist; got none at {path}; run the training first")
+    tensors, _ = load_tensors(path)
+    model = build_model(job.model)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"`weights` must fit {job.model}; got other shapes in {path}; delete it to train again"
+        ) from error
+    return model.to(device).eval()
+
+
+def fit(
+    job: Job,
+    data: TrainingData,
+    settings: TrainingSettings,
+    root: Path,
+    key: str,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train one network, or return the record of a training that is done.
+
+    Parameters
+    ----------
+    job : Job
+    data : TrainingData
+    settings : TrainingSettings
+    root : Path
+        Folder of the run's models.
+    key : str
+        Hash of everything that decides the result; a checkpoint of another key is refused.
+    progress : Progress
+
+    Returns
+    -------
+    dict
+        The training record, also written as ``training.json`` beside the weights.
+
+    Raises
+    ------
+    TrainingError
+        If a checkpoint belongs to other settings or data, or no date has enough stocks.
+
+    Notes
+    -----
+    After each epoch one checkpoint file replaces the last, so a kill loses one epoch at
+    most. All randomness is drawn anew from (seed, epoch): a resumed training ends with
+    the weights of an undisturbed one.
+    """
+    folder = job.folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "training.json"
+    if done.exists() and (folder / "weights.safetensors").exists():
+        record: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+        _check_key(record.get("key"), key, done)
+        return record
+    trainer = _Trainer(job, data, settings)
+    trainer.resume(folder / "checkpoint.safetensors", key)
+    steps = max(len(trainer.days(0)), 1)
+    name = f"train {job.name} {job.split.label} seed {job.seed}"
+    total = settings.max_epochs * steps
+    with progress.stage(name, total, trainer.epoch * steps) as tick:
+        while not trainer.finished:
+            trainer.run_epoch(tick)
+            trainer.save(folder / "checkpoint.safetensors", key)
+    if not trainer.curve or trainer.best_epoch < 0:
+        raise TrainingError(
+            f"`training.min_stocks` must leave dates to train on; got none with"
+            f" {settings.min_stocks} labelled stocks before {job.split.label}"
+        )
+    record = trainer.record(key)
+    save_tensors(folder / "weights.safetensors", trainer.best, {"record": record})
+    write_json(done, record)
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return record
+
+
+def _check_key(found: str | None, key: str, path: Path) -> None:
+    if found != key:
+        raise TrainingError(
+            f"`out` must be a folder of the same settings and data; got key {found} instead of"
+            f" {key} in {path}; choose another --out or delete that folder"
+        )
+
+
+class _Trainer:
+    """The state of one training between epochs."""
+
+    def __init__(self, job: Job, data: TrainingData, settings: TrainingSettings) -> None:
+        self.job, self.data, self.settings = job, data, settings
+        self.device = pick_device(settings.device)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(job.seed)
+            self.model = build_model(job.model).to(self.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
+        self.epoch = 0
+        self.best_epoch = -1
+        self.best: dict[str, torch.Tensor] = {}
+        self.curve: list[dict[str, float]] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs or the patience are used up."""
+        stale = self.epoch - 1 - self.best_epoch if self.best_epoch >= 0 else self.epoch
+        return self.epoch >= self.settings.max_epochs or stale >= self.settings.patience
+
+    def days(self, epoch: int) -> np.ndarray:
+        """Return the training sessions of an epoch, in the order they are visited."""
+        chosen = self.job.split.train[epoch % self.settings.day_stride :: self.settings.day_stride]
+        return np.random.default_rng([self.job.seed, epoch]).permutation(chosen)
+
+    def run_epoch(self, tick: Any) -> None:
+        """Visit the epoch's dates once, validate, and keep the best weights."""
+        self.model.train()
+        rng = np.random.default_rng([self.job.seed, self.epoch, 1])
+        losses = []
+        note = self._note()
+        for t in self.days(self.epoch):
+            loss = self._step(int(t), rng)
+            if loss is not None:
+                losses.append(loss)
+            tick(1, note)
+        if losses:
+            score = self.validate()
+            mean_loss = float(np.mean(losses))
+            point = {"epoch": self.epoch, "loss": mean_loss, "dates": len(losses), **score}
+            self.curve.append(point)
+            best = max((self._measure(p) for p in self.curve[:-1]), default=-math.inf)
+            if self._measure(point) > best:
+                self.best_epoch = self.epoch
+                self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.epoch += 1
+
+    def _measure(self, point: dict[str, float]) -> float:
+        value = (
+            point["rank_ic"]
+            if self.settings.early_stop == "rank_ic"
+            else -point["validation_loss"]
+        )
+        return value if math.isfinite(value) else -math.inf
+
+    def _note(self) -> str:
+        if not self.curve:
+            return f"epoch {self.epoch + 1}"
+        return f"epoch {self.epoch + 1}, validation RankIC {self.curve[-1]['rank_ic']:.4f}"
+
+    def _step(self, t: int, rng: np.random.Generator) -> float | None:
+        """Take one optimiser step on session `t`; None where it has too few stocks."""
+        columns = self.data.columns(t)
+        label = self.data.label(t, self.job.loss)
+        columns = columns[np.isfinite(label[columns])]
+        wanted = self.settings.stocks_per_batch
+        if 0 < wanted < len(columns):
+            columns = np.sort(rng.choice(columns, wanted, replace=False))
+        if len(columns) < self.settings.min_stocks or np.ptp(label[columns]) == 0:
+            return None
+        batch = self.data.batch(t, columns, self.device)
+        target = torch.from_numpy(label[columns].astype(np.float32)).to(self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = LOSSES[self.job.loss](self.model(batch.x, batch.size), target)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Return the mean daily RankIC and loss over full validation cross-sections."""
+        self.model.eval()
+        rank_ic, losses = [], []
+        for t in self.job.split.validation[:: self.settings.validation_stride]:
+            columns = self.data.columns(int(t))
+            label = self.data.label(int(t), self.job.loss)[columns]
+            known = np.isfinite(label)
+            if known.sum() < self.settings.min_stocks:
+                continue
+            batch = self.data.batch(int(t), columns, self.device)
+            score = self.model(batch.x, batch.size).float().cpu()
+            target = torch.from_numpy(label.astype(np.float32))
+            where = torch.from_numpy(known)
+            losses.append(float(LOSSES[self.job.loss](score[where], target[where])))
+            rho, _ = spearman_rows(score.double().numpy()[None], label[None])
+            rank_ic.append(float(rho[0]))
+        finite = [r for r in rank_ic if math.isfinite(r)]
+        return {
+            "rank_ic": float(np.mean(finite)) if finite else math.nan,
+            "validation_loss": float(np.mean(losses)) if losses else math.nan,
+        }
+
+    def save(self, path: Path, key: str) -> None:
+        """Write everything the next epoch needs to one file."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{k}": v for k, v in state.items()}
+        meta = {
+            "key": key,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "curve": self.curve,
+        }
+        save_tensors(path, tensors, meta)
+
+    def resume(self, path: Path, key: str) -> None:
+        """Go on from a checkpoint if there is one."""
+        if not path.exists():
+            return
+        tensors, meta = load_tensors(path)
+        _check_key(meta.get("key"), key, path)
+
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            size = len(prefix)
+            return {k[size:]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.best = part("best.")
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in part("adam.").items():
+            index, _, what = name.partition(".")
+            state.setdefault(int(index), {})[what] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.epoch, self.best_epoch = int(meta["epoch"]), int(meta["best_epoch"])
+        self.curve = meta["curve"]
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Return what the report prints of this training."""
+        split, dates = self.job.split, self.data.dates
+        best = next(p for p in self.curve if p["epoch"] == self.best_epoch)
+        return {
+            "key": key,
+            "factor": self.job.name,
+            "model": self.job.model,
+            "loss": self.job.loss,
+            "seed": self.job.seed,
+            "retrain": split.label,
+            "parameters": parameter_count(self.model),
+            "epochs": self.epoch,
+            "best_epoch": self.best_epoch + 1,
+            "validation_rank_ic": best["rank_ic"],
+            "days_per_epoch": len(self.days(0)),
+            "stocks_per_batch": self.settings.stocks_per_batch,
+            "train_start": str(dates[split.train[0]]),
+            "train_end": str(dates[split.train[-1]]),
+            "validation_start": str(dates[split.validation[0]]),
+            "validation_end": str(dates[split.validation[-1]]),
+            "device": self.device.type,
+            "torch": torch.__version__.split("+")[0],
+            "curve": self.curve,
+        }
