@@ -1,0 +1,256 @@
+"""One command a stage.
+
+Everything heavy is imported inside the command that needs it, so that ``factorlab --help``
+answers at once. Every `FactorlabError` becomes one line on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from factorlab import __version__
+from factorlab.errors import FactorlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from factorlab.evaluation.settings import EvaluationSettings
+    from factorlab.pipeline import RunResult
+    from factorlab.progress import Progress
+
+__all__ = ["main"]
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path)
+
+
+class _Group(click.Group):
+    """Commands whose expected errors end in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FactorlabError as error:
+            _fail(ctx, str(error), error.exit_code)
+        except OSError as error:
+            # A closed pipe (`factorlab … | head`) is for click, which ends quietly.
+            if error.errno == errno.EPIPE:
+                raise
+            place = f": {error.filename}" if error.filename else ""
+            _fail(ctx, f"{error.strerror or error}{place}", FactorlabError.exit_code)
+
+
+def _fail(ctx: click.Context, text: str, code: int) -> NoReturn:
+    click.echo(f"factorlab: {' '.join(text.split())}", err=True)
+    ctx.exit(code)
+
+
+def _example(*lines: str) -> str:
+    """Return an epilog that keeps its lines."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _quiet(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--quiet", is_flag=True, help="Show only where the result is.")(command)
+
+
+def _out(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--out",
+        type=FOLDER,
+        help=f"Folder of the results.  [default: {default}]",
+    )
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_example("factorlab demo", "factorlab run configs/real_quick.toml"),
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Take daily market data to a factor tear sheet."""
+
+
+@main.command(epilog=_example("factorlab demo --out runs/demo"))
+@_out("runs/demo")
+@_quiet
+def demo(out: Path | None, quiet: bool) -> None:
+    """Simulate a market, train on it, write the tear sheet.
+
+    The market carries a planted signal of known strength; every exhibit of the page says
+    'simulated'. Takes a few minutes.
+    """
+    from factorlab import pipeline
+
+    _show(pipeline.demo(out or Path("runs/demo"), progress=_progress(quiet)), quiet)
+
+
+@main.command(epilog=_example("factorlab ingest ../shared/realdata --out stores/market.store"))
+@click.argument("source", type=FOLDER)
+@click.option(
+    "--out",
+    type=FOLDER,
+    default="stores/market.store",
+    show_default=True,
+    help="The store to make.",
+)
+@_quiet
+def ingest(source: Path, out: Path, quiet: bool) -> None:
+    """Check the tables in SOURCE and write them as a market store.
+
+    data/SCHEMA.md says which tables and columns SOURCE holds. The same input again is a no-op.
+    """
+    from factorlab.market.ingest import ingest as run_ingest
+
+    result = run_ingest(source, out, progress=_progress(quiet))
+    if not quiet:
+        done = "is unchanged" if result.skipped else f"was written in {result.seconds:.1f} s"
+        click.echo(f"The store {done}; content hash {result.hash}.")
+    click.echo(result.store_path)
+
+
+@main.command(epilog=_example("factorlab train configs/real_quick.toml"))
+@click.argument("config", type=FILE)
+@_out("runs/NAME, after the file's name")
+@_quiet
+def train(config: Path, out: Path | None, quiet: bool) -> None:
+    """Train the models of CONFIG.
+
+    What is trained already stays.
+    """
+    _run(config, out, quiet, until="train")
+
+
+@main.command(epilog=_example("factorlab score configs/real_quick.toml"))
+@click.argument("config", type=FILE)
+@_out("runs/NAME, after the file's name")
+@_quiet
+def score(config: Path, out: Path | None, quiet: bool) -> None:
+    """Write the scores of CONFIG's models.
+
+    One wide parquet file a model, dates down, codes across; trains first where needed.
+    """
+    _run(config, out, quiet, until="score")
+
+
+@main.command(
+    epilog=_example(
+        "factorlab evaluate my_factor.parquet --store stores/market.store",
+        "factorlab evaluate a.csv b.csv --store stores/market.store --horizon 5 --pool csi300",
+    )
+)
+@click.argument("factor", type=FILE, nargs=-1, required=True)
+@click.option("--store", type=FOLDER, required=True, help="The market store.")
+@_out("runs/evaluate")
+@click.option("--config", type=FILE, help="Take the section [evaluation] of this file.")
+@click.option("--start", help="First date, such as 2019-01-01.")
+@click.option("--end", help="Last date, such as 2025-02-28.")
+@click.option("--horizon", type=int, multiple=True, help="Sessions of a return; may be repeated.")
+@click.option("--pool", multiple=True, help="A pool of the store; may be repeated.")
+@_quiet
+def evaluate(
+    factor: tuple[Path, ...],
+    store: Path,
+    out: Path | None,
+    config: Path | None,
+    start: str | None,
+    end: str | None,
+    horizon: tuple[int, ...],
+    pool: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Evaluate FACTOR files without any training.
+
+    Each is parquet or CSV, long (date, code, score) or wide (dates down, codes across). Codes
+    may look like 600519.SH, SH600519, 600519.XSHG or sh.600519.
+    """
+    from factorlab import pipeline
+
+    given = {"start": start, "end": end, "horizons": horizon, "pools": pool}
+    settings = _evaluation(config, {key: value for key, value in given.items() if value})
+    _show(
+        pipeline.evaluate_factors(store, list(factor), out or Path("runs/evaluate"), settings),
+        quiet,
+    )
+
+
+@main.command(epilog=_example("factorlab report runs/real_quick"))
+@click.argument("run", type=FOLDER)
+def report(run: Path) -> None:
+    """Write the page of a RUN again.
+
+    It is made from the tables of the finished run, without evaluating anything.
+    """
+    from factorlab import pipeline
+
+    click.echo(pipeline.rebuild_report(run))
+
+
+@main.command(
+    epilog=_example(
+        "factorlab run configs/real_quick.toml",
+        "factorlab run configs/demo.toml --out runs/again",
+    )
+)
+@click.argument("config", type=FILE)
+@_out("runs/NAME, after the file's name")
+@_quiet
+def run(config: Path, out: Path | None, quiet: bool) -> None:
+    """Run all stages of CONFIG in order.
+
+    They are ingest, train, score, evaluate, report. A run that was stopped goes on from its last
+    finished epoch.
+    """
+    _run(config, out, quiet, until=None)
+
+
+def _run(config: Path, out: Path | None, quiet: bool, until: str | None) -> None:
+    from factorlab import pipeline
+    from factorlab.config import load_config
+
+    settings = load_config(config)
+    folder = out or Path("runs") / config.stem
+    _show(pipeline.run(settings, folder, progress=_progress(quiet), until=until), quiet)
+
+
+def _evaluation(config: Path | None, given: dict[str, Any]) -> EvaluationSettings:
+    from factorlab.config import load_config
+    from factorlab.evaluation.settings import EvaluationSettings
+
+    settings = load_config(config).evaluation if config else EvaluationSettings()
+    return dataclasses.replace(settings, **given)
+
+
+def _progress(quiet: bool) -> Progress:
+    from factorlab.progress import SILENT, RichProgress
+
+    return SILENT if quiet else RichProgress()
+
+
+def _show(result: RunResult, quiet: bool) -> None:
+    """Print the main table, then where the page (else the folder) is."""
+    if not quiet and "ic_summary" in result.tables:
+        _print_ic(result.tables["ic_summary"])
+    click.echo(result.page or result.out)
+
+
+def _print_ic(summary: pd.DataFrame) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="RankIC by pool and horizon")
+    columns = {"factor": "", "pool": "", "horizon": "d", "n_dates": "d"}
+    columns |= {"rank_ic": "+.4f", "rank_icir": "+.3f", "ic_win_rate": ".1%"}
+    for name, form in columns.items():
+        table.add_column(name, justify="right" if form else "left")
+    for row in summary.itertuples():
+        table.add_row(*(escape(format(getattr(row, k), form)) for k, form in columns.items()))
+    Console().print(table)

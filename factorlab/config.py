@@ -1,0 +1,348 @@
+"""One run's settings, read from TOML.
+
+Each section of the file is a frozen dataclass that lives beside its layer and checks its own
+values; this module reads the file, checks keys and types, and names file and key in every error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import math
+import os
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from factorlab.errors import ConfigError, did_you_mean
+from factorlab.evaluation.settings import EvaluationSettings
+from factorlab.features import FeatureSettings
+from factorlab.labels import LabelSettings
+from factorlab.market.universe import UniverseSettings
+from factorlab.training.settings import TrainingSettings
+
+__all__ = [
+    "DataSettings",
+    "ModelSettings",
+    "ReportSettings",
+    "RunConfig",
+    "expand",
+    "load_config",
+]
+
+# Named here and not read from factorlab.models: that would load torch to read a file.
+MODEL_NAMES = ("GRU", "DecompGRU")
+LOSS_NAMES = ("ic", "mse")
+
+_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?\}")
+
+
+def expand(text: str, key: str) -> Path:
+    """Return a path with ``~``, ``${NAME}`` and ``${NAME:-fallback}`` replaced.
+
+    Parameters
+    ----------
+    text : str
+        A path; a relative one counts from the current directory.
+    key : str
+        The setting it comes from, for the error.
+
+    Raises
+    ------
+    ConfigError
+        If a variable without a fallback is not set, or nothing is left.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, fallback = match["name"], match["fallback"]
+        found = os.environ.get(name) or fallback
+        if found is None:
+            raise ConfigError(
+                f"`{key}` must name variables that are set; got {text!r} with {name} not set;"
+                f" set it or write ${{{name}:-FALLBACK}}"
+            )
+        return found
+
+    path = _VARIABLE.sub(value, text)
+    if not path:
+        raise ConfigError(f"`{key}` must be a path; got {text!r}, which is empty")
+    return Path(path).expanduser()
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the market data are.
+
+    Parameters
+    ----------
+    store : str
+        Path of the store; made from `source` where it does not exist.
+    source : str, optional
+        Folder of tables to ingest; without it the store must exist.
+    """
+
+    store: str = "stores/market.store"
+    source: str | None = None
+
+    @property
+    def store_path(self) -> Path:
+        """Path of the store, with variables replaced."""
+        return expand(self.store, "data.store")
+
+    @property
+    def source_path(self) -> Path | None:
+        """Folder of tables, with variables replaced; None without one."""
+        return None if self.source is None else expand(self.source, "data.source")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One network and the loss it is trained with.
+
+    Parameters
+    ----------
+    model : {'GRU', 'DecompGRU'}
+    loss : {'ic', 'mse'}
+    """
+
+    model: str = "DecompGRU"
+    loss: str = "ic"
+
+    def __post_init__(self) -> None:
+        for key, value, known in (
+            ("model", self.model, MODEL_NAMES),
+            ("loss", self.loss, LOSS_NAMES),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f"`models.{key}` must be one of {', '.join(known)}; got {value!r}"
+                    f"{did_you_mean(value, known)}"
+                )
+
+    @property
+    def name(self) -> str:
+        """Name of the score, such as ``DecompGRU-IC``."""
+        return f"{self.model}-{self.loss.upper()}"
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What the page is called.
+
+    Parameters
+    ----------
+    title : str
+        Headline of the page.
+    """
+
+    title: str = "factorlab"
+
+
+def _all_pairs() -> tuple[ModelSettings, ...]:
+    return tuple(ModelSettings(model, loss) for model in MODEL_NAMES for loss in LOSS_NAMES)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of one run.
+
+    Parameters
+    ----------
+    data : DataSettings
+    universe : UniverseSettings
+    features : FeatureSettings
+    labels : LabelSettings
+    models : tuple of ModelSettings
+        Trained in this order.
+    training : TrainingSettings
+    evaluation : EvaluationSettings
+    report : ReportSettings
+
+    Raises
+    ------
+    ConfigError
+        If a model stands twice or none is given, if the universe counts valid sessions over
+        another window than the features use, or if the evaluation has a universe of its own.
+    """
+
+    data: DataSettings = field(default_factory=DataSettings)
+    universe: UniverseSettings = field(default_factory=UniverseSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    models: tuple[ModelSettings, ...] = field(default_factory=_all_pairs)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+
+    def __post_init__(self) -> None:
+        names = [spec.name for spec in self.models]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"`models` must be one or more different pairs; got {names}")
+        if self.universe.look_back != self.features.look_back:
+            raise ConfigError(
+                f"`universe.look_back` must equal `features.look_back` {self.features.look_back};"
+                f" got {self.universe.look_back}"
+            )
+        # A run has one universe; the evaluation names missing scores by the same rules.
+        if self.evaluation.universe not in (self.universe, UniverseSettings()):
+            raise ConfigError(
+                "`evaluation.universe` must be left out or equal [universe]; got"
+                f" {_plain(self.evaluation.universe)}"
+            )
+        evaluation = dataclasses.replace(self.evaluation, universe=self.universe)
+        object.__setattr__(self, "evaluation", evaluation)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The (model, loss) pairs to train."""
+        return tuple((spec.model, spec.loss) for spec in self.models)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested dicts and lists, as TOML or JSON hold them; None is left out."""
+        return _plain(self)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> RunConfig:
+        """Build the settings from nested dicts, checking keys, types and values.
+
+        Raises
+        ------
+        ConfigError
+            Naming the key, the rule and the value; for an unknown key the nearest right one.
+        """
+        return _build(cls, table, "")
+
+    def hash(self) -> str:
+        """Return a SHA-256 of the settings, the same on every machine and in every order."""
+        # Through the loader, so that 3 and 3.0 in a float's place are the same setting.
+        settings = RunConfig.from_dict(self.to_dict()).to_dict()
+        text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read a run's settings from a TOML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file with the sections of `RunConfig`; what it leaves out keeps its default.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file and the key or line: if the file cannot be read or parsed, a key is not
+        known, a value has the wrong type or breaks its rule, or a variable in a path is not set.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(
+            f"`config` must be a readable file; got {str(path)!r} ({error.strerror})"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: the file must be UTF-8 text; got byte {error.object[error.start]:#04x} at"
+            f" position {error.start}; save it as UTF-8"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: the file must be TOML; got: {error}") from None
+    try:
+        config = RunConfig.from_dict(table)
+        # A variable that is not set is an error of the file, told before anything runs.
+        _ = config.data.store_path, config.data.source_path
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: _plain(item) for name, item in pairs if item is not None}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(cls: type[Any], table: Any, where: str) -> Any:
+    """Build one settings dataclass from a table whose key path is `where`."""
+    if not isinstance(table, Mapping):
+        raise _wrong(where, f"a table [{where}]", table)
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]
+    values = {}
+    for key, value in table.items():
+        path = f"{where}.{key}" if where else key
+        if key not in known:
+            raise _unknown(key, where, known)
+        values[key] = _convert(hints[key], value, path)
+    return cls(**values)
+
+
+def _unknown(key: str, where: str, known: list[str]) -> ConfigError:
+    """Name the nearest key of the same table, else of another one, else all keys of the table."""
+    near = did_you_mean(key, known)
+    for section, kind in typing.get_type_hints(RunConfig).items():
+        if not near and dataclasses.is_dataclass(kind):
+            leaf = did_you_mean(key, [f.name for f in dataclasses.fields(kind)])
+            near = leaf.replace("mean '", f"mean '{section}.")
+    near = near or f"; the keys are {', '.join(known)}"
+    path, place = (f"{where}.{key}", f"[{where}]") if where else (key, "the file")
+    return ConfigError(f"`{path}` must be a key of {place}; got an unknown one{near}")
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """Check a TOML value against a field's type and convert it."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        # Of the optional settings; TOML has no None, so a value that is there is of the type.
+        (inner,) = (kind for kind in arguments if kind is not type(None))
+        return _convert(inner, value, path)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, path)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(path, "a list", value)
+        return tuple(_convert(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise _wrong(path, f"a table [{path}]", value)
+        return {key: _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+    return _scalar(hint, value, path)
+
+
+def _scalar(hint: Any, value: Any, path: str) -> Any:
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        raise _wrong(path, "true or false", value)
+    if hint is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise _wrong(path, "an integer", value)
+    if hint is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and math.isfinite(value):
+            return float(value)
+        raise _wrong(path, "a finite number", value)
+    # A date may stand in a file with or without quotes.
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return value
+    raise _wrong(path, "a string", value)
+
+
+def _wrong(path: str, rule: str, value: Any) -> ConfigError:
+    return ConfigError(f"`{path}` must be {rule}; got {value!r}")
