@@ -27,8 +27,9 @@ def ic_loss(prediction: Tensor, label: Tensor) -> Tensor:
     """
     p = prediction.float() - prediction.float().mean()
     y = label.float() - label.float().mean()
-    norm = p.square().sum().sqrt() * y.square().sum().sqrt()
-    return -(p * y).sum() / norm.clamp_min(1e-12)
+    # Clamped below the root: the root of 0 has no finite gradient.
+    norm = (p.square().sum().clamp_min(1e-20) * y.square().sum().clamp_min(1e-20)).sqrt()
+    return -(p * y).sum() / norm
 
 
 def weighted_mse_loss(
