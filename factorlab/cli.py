@@ -33,6 +33,11 @@ FILE = click.Path(path_type=Path)
 class _Group(click.Group):
     """Commands whose expected errors end in one line."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # The page prints the command that made it.
+        ctx.meta["command"] = ("factorlab", *args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -175,10 +180,15 @@ def evaluate(
 
     given = {"start": start, "end": end, "horizons": horizon, "pools": pool}
     settings = _evaluation(config, {key: value for key, value in given.items() if value})
-    _show(
-        pipeline.evaluate_factors(store, list(factor), out or Path("runs/evaluate"), settings),
-        quiet,
+    result = pipeline.evaluate_factors(
+        store,
+        factor,
+        out or Path("runs/evaluate"),
+        settings,
+        progress=_progress(quiet),
+        command=_command(),
     )
+    _show(result, quiet)
 
 
 @main.command(epilog=_example("factorlab report runs/real_quick"))
@@ -215,15 +225,27 @@ def _run(config: Path, out: Path | None, quiet: bool, until: str | None) -> None
     from factorlab import pipeline
     from factorlab.config import load_config
 
-    settings = load_config(config)
-    folder = out or Path("runs") / config.stem
-    _show(pipeline.run(settings, folder, progress=_progress(quiet), until=until), quiet)
+    result = pipeline.run(
+        load_config(config),
+        out or Path("runs") / config.stem,
+        progress=_progress(quiet),
+        until=until,
+        command=_command(),
+    )
+    _show(result, quiet)
 
 
-def _evaluation(config: Path | None, given: dict[str, Any]) -> EvaluationSettings:
+def _command() -> tuple[str, ...]:
+    return click.get_current_context().meta["command"]
+
+
+def _evaluation(config: Path | None, given: dict[str, Any]) -> EvaluationSettings | None:
+    """Return the settings given by file and by option; None for the store's own span."""
     from factorlab.config import load_config
     from factorlab.evaluation.settings import EvaluationSettings
 
+    if config is None and not given:
+        return None
     settings = load_config(config).evaluation if config else EvaluationSettings()
     return dataclasses.replace(settings, **given)
 

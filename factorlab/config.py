@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import difflib
 import hashlib
 import json
 import math
@@ -33,6 +34,7 @@ __all__ = [
     "ModelSettings",
     "ReportSettings",
     "RunConfig",
+    "demo_config",
     "expand",
     "load_config",
 ]
@@ -82,24 +84,14 @@ class DataSettings:
 
     Parameters
     ----------
-    store : str
-        Path of the store; made from `source` where it does not exist.
-    source : str, optional
+    store : Path
+        The store; made from `source` where it does not exist.
+    source : Path, optional
         Folder of tables to ingest; without it the store must exist.
     """
 
-    store: str = "stores/market.store"
-    source: str | None = None
-
-    @property
-    def store_path(self) -> Path:
-        """Path of the store, with variables replaced."""
-        return expand(self.store, "data.store")
-
-    @property
-    def source_path(self) -> Path | None:
-        """Folder of tables, with variables replaced; None without one."""
-        return None if self.source is None else expand(self.source, "data.source")
+    store: Path = Path("stores/market.store")
+    source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +152,9 @@ class RunConfig:
     features : FeatureSettings
     labels : LabelSettings
     models : tuple of ModelSettings
-        Trained in this order.
+        Trained in this order; may be empty.
+    baselines : tuple of str
+        Plain factors evaluated beside the models.
     training : TrainingSettings
     evaluation : EvaluationSettings
     report : ReportSettings
@@ -168,8 +162,9 @@ class RunConfig:
     Raises
     ------
     ConfigError
-        If a model stands twice or none is given, if the universe counts valid sessions over
-        another window than the features use, or if the evaluation has a universe of its own.
+        If a model or baseline stands twice or none is given, or if a setting that follows
+        another one (the universe's window the features', the evaluation's universe the run's)
+        is given a value of its own.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -177,27 +172,32 @@ class RunConfig:
     features: FeatureSettings = field(default_factory=FeatureSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     models: tuple[ModelSettings, ...] = field(default_factory=_all_pairs)
+    baselines: tuple[str, ...] = ("reversal_20",)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
 
     def __post_init__(self) -> None:
-        names = [spec.name for spec in self.models]
+        names = [*(spec.name for spec in self.models), *self.baselines]
         if not names or len(set(names)) < len(names):
-            raise ConfigError(f"`models` must be one or more different pairs; got {names}")
-        if self.universe.look_back != self.features.look_back:
             raise ConfigError(
-                f"`universe.look_back` must equal `features.look_back` {self.features.look_back};"
-                f" got {self.universe.look_back}"
+                f"`models` and `baselines` must be one or more different factors; got {names}"
             )
-        # A run has one universe; the evaluation names missing scores by the same rules.
-        if self.evaluation.universe not in (self.universe, UniverseSettings()):
+        universe = self._follow("universe", "look_back", "[features]", self.features.look_back)
+        self._follow("evaluation", "universe", "[universe]", universe)
+
+    def _follow(self, section: str, key: str, other: str, value: Any) -> Any:
+        """Let a setting follow another one; refuse a different value of its own."""
+        settings = getattr(self, section)
+        default = getattr(type(settings)(), key)
+        if getattr(settings, key) not in (value, default):
             raise ConfigError(
-                "`evaluation.universe` must be left out or equal [universe]; got"
-                f" {_plain(self.evaluation.universe)}"
+                f"`{section}.{key}` must be left out or equal that of {other} {_plain(value)};"
+                f" got {_plain(getattr(settings, key))}"
             )
-        evaluation = dataclasses.replace(self.evaluation, universe=self.universe)
-        object.__setattr__(self, "evaluation", evaluation)
+        settings = dataclasses.replace(settings, **{key: value})
+        object.__setattr__(self, section, settings)
+        return settings
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -220,9 +220,13 @@ class RunConfig:
         return _build(cls, table, "")
 
     def hash(self) -> str:
-        """Return a SHA-256 of the settings, the same on every machine and in every order."""
+        """Return a SHA-256 of all settings but [data], whose content the store's hash covers.
+
+        It is the same on every machine and for every order of the file.
+        """
         # Through the loader, so that 3 and 3.0 in a float's place are the same setting.
         settings = RunConfig.from_dict(self.to_dict()).to_dict()
+        del settings["data"]
         text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -256,12 +260,27 @@ def load_config(path: str | Path) -> RunConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: the file must be TOML; got: {error}") from None
     try:
-        config = RunConfig.from_dict(table)
-        # A variable that is not set is an error of the file, told before anything runs.
-        _ = config.data.store_path, config.data.source_path
+        return RunConfig.from_dict(table)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return config
+
+
+def demo_config(source: Path, store: Path) -> RunConfig:
+    """Return the settings of the demo: those of configs/demo.toml, on any folders.
+
+    Parameters
+    ----------
+    source, store : Path
+        The simulated tables, and the store to make of them.
+    """
+    return RunConfig(
+        data=DataSettings(store=store, source=source),
+        models=(ModelSettings("GRU", "ic"), ModelSettings("DecompGRU", "ic")),
+        training=TrainingSettings(
+            train_years=3, seeds=(0,), max_epochs=6, patience=3, day_stride=2
+        ),
+        report=ReportSettings(title="factorlab demo"),
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -272,7 +291,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    return value
+    return value.as_posix() if isinstance(value, Path) else value
 
 
 def _build(cls: type[Any], table: Any, where: str) -> Any:
@@ -291,15 +310,21 @@ def _build(cls: type[Any], table: Any, where: str) -> Any:
 
 
 def _unknown(key: str, where: str, known: list[str]) -> ConfigError:
-    """Name the nearest key of the same table, else of another one, else all keys of the table."""
-    near = did_you_mean(key, known)
-    for section, kind in typing.get_type_hints(RunConfig).items():
-        if not near and dataclasses.is_dataclass(kind):
-            leaf = did_you_mean(key, [f.name for f in dataclasses.fields(kind)])
-            near = leaf.replace("mean '", f"mean '{section}.")
-    near = near or f"; the keys are {', '.join(known)}"
+    """Propose the nearest key: of this table if it is near, else of another, else list them."""
+    elsewhere = {
+        f.name: f"{section}.{f.name}"
+        for section, kind in typing.get_type_hints(RunConfig).items()
+        if dataclasses.is_dataclass(kind)
+        for f in dataclasses.fields(kind)
+    }
+    near = [
+        *difflib.get_close_matches(key, known, n=1, cutoff=0.75),
+        *(elsewhere[leaf] for leaf in difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.75)),
+        *difflib.get_close_matches(key, known, n=1, cutoff=0.5),
+    ]
+    hint = f"did you mean '{near[0]}'?" if near else f"the keys are {', '.join(known)}"
     path, place = (f"{where}.{key}", f"[{where}]") if where else (key, "the file")
-    return ConfigError(f"`{path}` must be a key of {place}; got an unknown one{near}")
+    return ConfigError(f"`{path}` must be a key of {place}; got an unknown one; {hint}")
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
@@ -340,7 +365,7 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, str):
-        return value
+        return expand(value, path) if hint is Path else value
     raise _wrong(path, "a string", value)
 
 

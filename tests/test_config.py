@@ -15,6 +15,7 @@ from factorlab.config import (
     DataSettings,
     ModelSettings,
     RunConfig,
+    demo_config,
     expand,
     load_config,
 )
@@ -59,7 +60,7 @@ def test_values_arrive_with_their_types(write):
             """
         )
     )
-    assert config.data == DataSettings(store="a.store", source=None)
+    assert config.data == DataSettings(store=Path("a.store"), source=None)
     assert config.training.seeds == (3, 1)
     assert config.training.learning_rate == 1.0
     assert isinstance(config.training.learning_rate, float)
@@ -71,8 +72,9 @@ def test_values_arrive_with_their_types(write):
     assert config.evaluation.groups == {"csi300": 4}
 
 
-def test_the_evaluation_follows_the_universe_of_the_run(write):
-    config = load_config(write("[universe]\nmin_listed_sessions = 120"))
+def test_one_window_and_one_universe_hold_for_the_whole_run(write):
+    config = load_config(write("[universe]\nmin_listed_sessions = 120\n[features]\nlook_back = 60"))
+    assert config.universe.look_back == 60
     assert config.evaluation.universe == config.universe
     assert config.evaluation.universe.min_listed_sessions == 120
 
@@ -97,16 +99,28 @@ def test_real_quick_asks_for_the_four_pairs():
     assert (config.evaluation.start, config.evaluation.end) == ("2019-01-01", "2025-02-28")
 
 
-def test_every_setting_moves_the_hash():
+def test_the_demo_has_the_settings_of_its_file():
+    config = load_config(CONFIGS / "demo.toml")
+    data = DataSettings(store=Path("a"), source=Path("b"))
+    assert dataclasses.replace(config, data=data) == demo_config(source=Path("b"), store=Path("a"))
+
+
+def test_the_hash_leaves_out_where_the_data_are():
+    moved = dataclasses.replace(RunConfig(), data=DataSettings(store=Path("b.store")))
+    assert moved != RunConfig()
+    assert moved.hash() == RunConfig().hash()
+
+
+def test_every_other_setting_moves_the_hash():
     base = RunConfig()
     seen = {base.hash()}
     changes = {
-        "data": dataclasses.replace(base.data, store="b.store"),
         "labels": dataclasses.replace(base.labels, horizon=5),
         "training": dataclasses.replace(base.training, day_stride=2),
         "evaluation": dataclasses.replace(base.evaluation, min_pairs=30),
         "report": dataclasses.replace(base.report, title="b"),
         "models": (ModelSettings("GRU", "ic"),),
+        "baselines": (),
     }
     for section, value in changes.items():
         seen.add(dataclasses.replace(base, **{section: value}).hash())
@@ -164,6 +178,11 @@ def test_paths_expand_variables_and_home(monkeypatch):
             "[trainig]\nmax_epochs = 3",
             ["`trainig`", "did you mean 'training'?"],
             id="unknown section",
+        ),
+        pytest.param(
+            "[evaluation]\nhorizon = [10]",
+            ["`evaluation.horizon`", "did you mean 'horizons'?"],
+            id="key that also stands elsewhere",
         ),
         pytest.param(
             "[training]\nmin_listed_session = 3",
@@ -236,21 +255,25 @@ def test_paths_expand_variables_and_home(monkeypatch):
         ),
         pytest.param(
             "[[models]]\nmodel = 'GRU'\n[[models]]\nmodel = 'GRU'",
-            ["`models` must be one or more different pairs"],
+            ["`models` and `baselines` must be one or more different factors"],
             id="model twice",
         ),
-        pytest.param("models = []", ["`models` must be one or more different pairs"], id="none"),
         pytest.param(
-            "[features]\nlook_back = 60",
-            ["`universe.look_back` must equal `features.look_back` 60; got 150"],
+            "models = []\nbaselines = []",
+            ["`models` and `baselines` must be one or more different factors; got []"],
+            id="nothing to run",
+        ),
+        pytest.param(
+            "[universe]\nlook_back = 100\n[features]\nlook_back = 60",
+            ["`universe.look_back` must be left out or equal that of [features] 60; got 100"],
             id="two windows",
         ),
         pytest.param(
             "[evaluation.universe]\nmin_listed_sessions = 3",
-            ["`evaluation.universe` must be left out or equal [universe]"],
+            ["`evaluation.universe` must be left out or equal that of [universe]"],
             id="two universes",
         ),
-        pytest.param("[training]\nseeds = [1,", ["line 2"], id="not TOML"),
+        pytest.param("[training]\nseeds 1\n", ["line 2"], id="not TOML"),
         pytest.param("[training]\n[training]", ["line 2"], id="section twice"),
     ],
 )
