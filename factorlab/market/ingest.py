@@ -1,0 +1,355 @@
+"""From a folder of tables to a store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from factorlab.errors import DataError, StoreError
+from factorlab.market.bars import PRICES, DenseBars
+from factorlab.market.calendar import next_session
+from factorlab.market.facts import (
+    EARLY,
+    SHARE_RULE,
+    STAND_INS,
+    Facts,
+    Stocks,
+    read_facts,
+    read_stocks,
+)
+from factorlab.market.ledger import Ledger
+from factorlab.market.schema import FIELDS, FORMAT_VERSION
+from factorlab.market.sources.tables import (
+    Source,
+    day_span,
+    discover,
+    fingerprint,
+    read_bars,
+    read_table,
+)
+from factorlab.market.steps import AdjustmentChain
+from factorlab.market.store import Store, read_manifest
+from factorlab.market.writer import StoreWriter, check_space
+
+__all__ = ["IngestResult", "ingest"]
+
+# Rows a block: small enough to stay in the cache's reach, large enough for numpy.
+_BLOCK = 64
+# Sessions a calendar day, to place listings older than the calendar.
+_SESSIONS_PER_DAY = 242 / 365.25
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What an ingest did.
+
+    Parameters
+    ----------
+    store_path : Path
+    hash : str
+        Content hash of the store.
+    seconds : float
+    skipped : bool
+        True if the store already held this very input, and nothing was written.
+    ledger : Ledger
+        Rows read, left out by rule, kept.
+    """
+
+    store_path: Path
+    hash: str
+    seconds: float
+    skipped: bool
+    ledger: Ledger
+
+    def __str__(self) -> str:
+        if self.skipped:
+            return (
+                f"{self.store_path} already holds this input ({self.hash[:12]}): nothing to do"
+            )
+        return (
+            f"{self.store_path}: {self.ledger.total_out:,} stock-days in {self.seconds:.1f} s"
+            f" ({self.hash[:12]})"
+        )
+
+
+def ingest(
+    source: str | Path, out: str | Path, *, progress: Progress | None = None
+) -> IngestResult:
+    """Make a store of a folder of tables.
+
+    The same input again is a no-op. The store is written beside its final place and renamed
+    when whole, so a failure leaves nothing, and an older store in place.
+
+    Parameters
+    ----------
+    source : path
+        Folder of tables; see ``data/SCHEMA.md``.
+    out : path
+        Folder of the store, by custom ``NAME.store``.
+    progress : callable, optional
+        Called as ``progress(stage, done, total)``.
+
+    Returns
+    -------
+    IngestResult
+
+    Raises
+    ------
+    DataError
+        If a table breaks a rule of the schema; one line names rule, value, file, row and fix.
+    StoreError
+        If `out` is not a store, cannot be written, or the disk is full.
+    """
+    began = time.perf_counter()
+    tables = discover(Path(source))
+    out = Path(out)
+    files = fingerprint(tables)
+    old = _existing(out, files)
+    if old is not None:
+        ledger = Ledger.from_dict(old["ledger"])
+        return IngestResult(out, old["hash"], time.perf_counter() - began, True, ledger)
+
+    say = progress or _silent
+    calendar = _calendar(tables)
+    dates = _axis(tables, calendar)
+    stocks = read_stocks(tables)
+    check_space(out, _bytes_needed(len(dates), len(stocks.assets), tables))
+    dense = DenseBars(dates, stocks.assets, stocks.former)
+    for k, path in enumerate(tables.bars):
+        say("bars", k, len(tables.bars))
+        dense.add(read_bars(path))
+    say("bars", len(tables.bars), len(tables.bars))
+    without_pre_close = dense.check_first_bars()
+    traded = dense.close > 0
+    some = traded.any(axis=0)
+    n_dates = len(dates)
+    first_bar = np.where(some, traded.argmax(axis=0), n_dates).astype(np.int32)
+    last_bar = np.where(some, n_dates - 1 - traded[::-1].argmax(axis=0), -1).astype(np.int32)
+    facts = read_facts(tables, dates, stocks, first_bar)
+    facts.counts["bars: first bars without pre_close"] = without_pre_close
+    facts.counts["bars: rows with amount / volume outside low..high"] = dense.rows_vwap_outside
+    ledger = Ledger(
+        "ingest",
+        "rows of bars",
+        dense.rows_in,
+        [("volume 0: a suspended session", dense.rows_without_volume)],
+        int(np.count_nonzero(traded)),
+    ).check()
+    del traded
+
+    with StoreWriter(out) as writer:
+        by_asset = {
+            "dates": dates,
+            "calendar": calendar,
+            "assets": stocks.assets,
+            "list_index": _list_index(dates, calendar, stocks.list_date),
+            "delist_index": _delist_index(dates, stocks.delist_date),
+            "first_bar": first_bar,
+            "last_bar": last_bar,
+            "share_suspect": facts.share_suspect,
+            "price_rebuilt": facts.price_rebuilt,
+        }
+        for name, values in by_asset.items():
+            writer.array(name, values)
+        indices = sorted(facts.index_close)
+        levels = [facts.index_close[code] for code in indices]
+        writer.array(
+            "index_close", np.stack(levels, axis=1) if levels else np.empty((n_dates, 0))
+        )
+        if facts.fundamentals is not None:
+            writer.bytes("fundamentals.parquet", facts.fundamentals)
+        chain = _write_fields(writer, dense, facts, say)
+        facts.counts["adjustment: splits"] = chain.splits
+        manifest = _manifest(writer, tables, files, dates, stocks, facts, ledger, indices)
+        writer.manifest(manifest)
+    return IngestResult(out, manifest["hash"], time.perf_counter() - began, False, ledger)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def _existing(out: Path, files: list[dict]) -> dict | None:
+    """Return the manifest of a whole store of this very input, None if one must be made."""
+    if not out.exists():
+        return None
+    if not (out / "manifest.json").is_file():
+        raise StoreError(
+            f"`out` must be a store or a new folder; got {str(out)!r}, which holds something"
+            " else; choose another name or remove it"
+        )
+    try:
+        manifest = read_manifest(out)
+        same = manifest["source"] == files
+        return Store.open(out).manifest if same else None
+    except StoreError:
+        # Damaged or of another format: making it again is the cure.
+        return None
+
+
+def _calendar(tables: Source) -> npt.NDArray[np.datetime64]:
+    table = read_table(tables, "calendar")
+    days = np.empty(0, "datetime64[D]") if table is None else table["trade_date"]
+    wrong = np.flatnonzero(days[1:] <= days[:-1])
+    if len(wrong) or not len(days):
+        got = f"{days[wrong[0] + 1]} after {days[wrong[0]]}" if len(wrong) else "no row"
+        raise DataError(
+            f"`trade_date` must be strictly increasing; got {got} in"
+            f" {tables.tables['calendar'].name}; sort it and drop what stands twice"
+        )
+    return days
+
+
+def _axis(
+    tables: Source, calendar: npt.NDArray[np.datetime64]
+) -> npt.NDArray[np.datetime64]:
+    """Return the sessions from the first to the last bar."""
+    spans = [(path, span) for path in tables.bars if (span := day_span(path)) is not None]
+    if not spans:
+        raise DataError("`bars` must hold rows; got none in any file; check the source")
+    first, last = min(s[0] for _, s in spans), max(s[1] for _, s in spans)
+    for path, (lo, hi) in spans:
+        for day in (lo, hi):
+            if day < calendar[0] or day > calendar[-1]:
+                raise DataError(
+                    f"`trade_date` must be a session of the calendar; got {day} in {path.name},"
+                    f" while it spans {calendar[0]}..{calendar[-1]}; complete the calendar"
+                )
+    return calendar[(calendar >= first) & (calendar <= last)]
+
+
+def _list_index(
+    dates: npt.NDArray[np.datetime64],
+    calendar: npt.NDArray[np.datetime64],
+    listed: npt.NDArray[np.datetime64],
+) -> npt.NDArray[np.int32]:
+    """Return the row of each listing date, estimated before the calendar begins."""
+    origin = int(np.searchsorted(calendar, dates[0]))
+    rows = next_session(calendar, listed) - origin
+    early = listed < calendar[0]
+    days = (calendar[0] - listed).astype(np.int64)
+    guess = -np.ceil(days * _SESSIONS_PER_DAY).astype(np.int64) - origin
+    rows = np.where(early, guess, rows)
+    return np.where(np.isnat(listed), EARLY, rows).astype(np.int32)
+
+
+def _delist_index(
+    dates: npt.NDArray[np.datetime64], delisted: npt.NDArray[np.datetime64]
+) -> npt.NDArray[np.int32]:
+    rows = next_session(dates, delisted)
+    return np.where(np.isnat(delisted), len(dates), rows).astype(np.int32)
+
+
+def _bytes_needed(n_dates: int, n_assets: int, tables: Source) -> int:
+    cells = sum(field.itemsize for field in FIELDS.values()) + 4
+    extra = tables.tables.get("fundamentals_quarterly")
+    return n_dates * n_assets * cells + (extra.stat().st_size * 2 if extra else 0) + (1 << 20)
+
+
+def _write_fields(
+    writer: StoreWriter, dense: DenseBars, facts: Facts, say: Progress
+) -> AdjustmentChain:
+    """Write every field block by block, and the membership of every pool."""
+    shape = dense.close.shape
+    for name, field in FIELDS.items():
+        writer.start(name, field.dtype, shape)
+    pools = {pool: f"members_{k}" for k, pool in enumerate(facts.pools)}
+    for file in pools.values():
+        writer.start(file, "|b1", shape)
+    chain = AdjustmentChain(shape[1])
+    for lo in range(0, shape[0], _BLOCK):
+        hi = min(lo + _BLOCK, shape[0])
+        say("fields", lo, shape[0])
+        for name, rows in _block(dense, facts, chain, lo, hi).items():
+            writer.append(name, rows.astype(FIELDS[name].dtype, copy=False))
+        for pool, file in pools.items():
+            writer.append(file, facts.pools[pool][1].block(lo, hi))
+    say("fields", shape[0], shape[0])
+    for name in (*FIELDS, *pools.values()):
+        writer.finish(name)
+    return chain
+
+
+def _block(
+    dense: DenseBars, facts: Facts, chain: AdjustmentChain, lo: int, hi: int
+) -> dict[str, npt.NDArray]:
+    """Return rows lo..hi-1 of every field."""
+    rows = slice(lo, hi)
+    empty = dense.close[rows] == 0
+    out: dict[str, npt.NDArray] = {}
+    for name in (*PRICES, "pre_close"):
+        fen = getattr(dense, name)[rows]
+        out[name] = np.where(fen == 0, np.nan, fen / 100)
+    volume, amount = dense.volume[rows], dense.amount[rows]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out["vwap"] = amount / volume
+    out["volume"] = np.where(empty, np.nan, volume)
+    out["amount"] = np.where(empty, np.nan, amount)
+    out["total_shares"] = facts.total_shares.block(lo, hi)
+    out["float_shares"] = facts.float_shares.block(lo, hi)
+    out["adj_factor"], out["split_factor"] = chain.block(
+        out["close"], out["pre_close"], out["total_shares"]
+    )
+    out["industry"] = facts.industry.block(lo, hi)
+    flagged, inferred = facts.st_flag.block(lo, hi), facts.st_inferred.block(lo, hi)
+    out["st"] = np.where(flagged, 1, np.where(inferred, 2, 0))
+    return out
+
+
+def _manifest(
+    writer: StoreWriter,
+    tables: Source,
+    files: list[dict],
+    dates: npt.NDArray[np.datetime64],
+    stocks: Stocks,
+    facts: Facts,
+    ledger: Ledger,
+    indices: list[str],
+) -> dict:
+    pools = {
+        pool: {
+            "file": f"members_{k}.npy",
+            "index_code": code,
+            "stand_in": STAND_INS.get(code),
+        }
+        for k, (pool, (code, _)) in enumerate(facts.pools.items())
+    }
+    content = {name: entry["sha256"] for name, entry in sorted(writer.files.items())}
+    meaning = [FORMAT_VERSION, content, pools, indices, facts.industry_names]
+    digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+    return {
+        "format_version": FORMAT_VERSION,
+        "hash": digest,
+        "shape": [len(dates), len(stocks.assets)],
+        "span": [str(dates[0]), str(dates[-1])],
+        "fields": {
+            name: {
+                "dtype": field.dtype,
+                "unit": field.unit,
+                "known": field.known,
+                "missing": field.note,
+                "file": f"{name}.npy",
+            }
+            for name, field in FIELDS.items()
+        },
+        "files": writer.files,
+        "source": files,
+        "simulated": bool(tables.market.get("simulated", False)),
+        "pools": pools,
+        "indices": indices,
+        "industry_names": facts.industry_names,
+        "st_sources": facts.st_sources,
+        "share_suspect_rule": SHARE_RULE,
+        "lacking": facts.lacking,
+        "ledger": ledger.to_dict(),
+        "counts": facts.counts,
+    }

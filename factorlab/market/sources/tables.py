@@ -1,0 +1,414 @@
+"""Plain tables, CSV or parquet: a folder of bars, sessions, listings and what else is known.
+
+``data/SCHEMA.md`` gives every table and column. Bars come either in integers
+(``close_fen``, ``vol_shares``, ``amount_cny``) or in CNY and shares (``close``, ``volume``,
+``amount``). This module finds the files, reads columns and turns them into numpy arrays;
+what the numbers must satisfy is checked in `factorlab.market.bars`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from factorlab.errors import DataError, did_you_mean
+from factorlab.market.schema import BAR_COLUMNS_CNY, BAR_COLUMNS_FEN, TABLES
+
+__all__ = ["Bars", "Source", "day_span", "discover", "fingerprint", "read_bars", "read_table"]
+
+_REQUIRED = ("calendar", "stocks")
+_MARKET_KEYS = {"simulated", "pools", "name", "seed"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one data folder.
+
+    Parameters
+    ----------
+    folder : Path
+    bars : tuple of Path
+        In name order; rows are sorted within a file, and no row stands in two files.
+    tables : dict of str to Path
+        Table name to file, for the tables that are there.
+    market : dict
+        What ``market.toml`` says: ``simulated``, ``pools`` (name to index code).
+    """
+
+    folder: Path
+    bars: tuple[Path, ...]
+    tables: dict[str, Path]
+    market: dict = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that is read."""
+        extra = [p for p in (self.folder / "market.toml",) if p.is_file()]
+        return sorted([*self.bars, *self.tables.values(), *extra])
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of one file as columns, R rows.
+
+    Prices are int32 fen, 0 where missing; volume in shares and amount in CNY are float64.
+    `code_ids` index `codes`, the code strings as the file writes them.
+    """
+
+    path: Path
+    codes: list[str]
+    code_ids: npt.NDArray[np.int32]
+    days: npt.NDArray[np.datetime64]
+    open: npt.NDArray[np.int32]
+    high: npt.NDArray[np.int32]
+    low: npt.NDArray[np.int32]
+    close: npt.NDArray[np.int32]
+    pre_close: npt.NDArray[np.int32]
+    volume: npt.NDArray[np.float64]
+    amount: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.days)
+
+    def key(self, row: int) -> str:
+        """Say where a row is: file, row counted from 1 below the header, code and date."""
+        code = self.codes[self.code_ids[row]]
+        return f"{self.path.name} row {row + 1} ({code} {self.days[row]})"
+
+
+def discover(folder: Path) -> Source:
+    """Find the tables of a data folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Bars in ``bars/*.parquet`` or ``bars/*.csv`` (or one ``bars.parquet`` / ``bars.csv``),
+        the other tables beside them as ``NAME.csv`` or ``NAME.parquet``.
+
+    Raises
+    ------
+    DataError
+        If the folder, the bars, the calendar or the list of stocks is missing, if a table
+        stands there twice, or if ``market.toml`` cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"`source` must be a folder of tables; got {str(folder)!r}; check the path")
+    bars = [
+        p
+        for where in (folder / "bars", folder)
+        for p in sorted(where.glob("bars*.*" if where == folder else "*.*"))
+        if p.suffix in (".parquet", ".csv") and p.is_file()
+    ]
+    if not bars:
+        raise DataError(
+            f"`bars` must be given; got no bars/*.parquet or bars/*.csv in {folder.name}/;"
+            " put the daily bars there, one file a year"
+        )
+    tables = {}
+    for name in TABLES:
+        found = [p for s in ("csv", "parquet") if (p := folder / f"{name}.{s}").is_file()]
+        if len(found) > 1:
+            raise DataError(
+                f"`{name}` must be one file; got {found[0].name} and {found[1].name} in"
+                f" {folder.name}/; keep one of them"
+            )
+        if found:
+            tables[name] = found[0]
+        elif name in _REQUIRED:
+            raise DataError(
+                f"`{name}` must be given; got no {name}.csv or {name}.parquet in"
+                f" {folder.name}/; see data/SCHEMA.md for its columns"
+            )
+    return Source(folder, tuple(bars), tables, _read_market(folder / "market.toml"))
+
+
+def _read_market(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        market = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"`market.toml` must be TOML; got {error}; mend the file") from None
+    for key in market:
+        if key not in _MARKET_KEYS:
+            raise DataError(
+                f"`market.toml` must hold only {sorted(_MARKET_KEYS)}; got {key!r}"
+                f"{did_you_mean(key, _MARKET_KEYS)}"
+            )
+    return market
+
+
+def fingerprint(source: Source) -> list[dict]:
+    """Return name, size and sha256 of every file of the source, by name."""
+    out = []
+    for path in source.files:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        name = path.relative_to(source.folder).as_posix()
+        out.append({"file": name, "bytes": path.stat().st_size, "sha256": digest})
+    return out
+
+
+def _open(path: Path, wanted: Iterable[str] | None) -> pa.Table:
+    """Read some columns of a CSV or parquet file; all of them where `wanted` is None."""
+    columns = None if wanted is None else list(wanted)
+    try:
+        if path.suffix == ".parquet":
+            return pq.ParquetFile(path).read(columns=columns)
+        types = {c: pa.string() for c in ("ts_code", "index_code", "former_code", "end_date")}
+        types |= {c: pa.string() for c in ("list_date", "delist_date", "start_date")}
+        options = pyarrow.csv.ConvertOptions(
+            column_types=types, include_columns=columns, strings_can_be_null=True
+        )
+        return pyarrow.csv.read_csv(path, convert_options=options)
+    except (pa.ArrowException, OSError) as error:
+        kind = "parquet" if path.suffix == ".parquet" else "CSV"
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"`{path.name}` must be a readable {kind} file; got {first};"
+            " it is damaged or cut short, so fetch or write it again"
+        ) from None
+
+
+def _header(path: Path) -> list[str]:
+    """Return the column names of a file."""
+    if path.suffix == ".parquet":
+        try:
+            return pq.ParquetFile(path).schema_arrow.names
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"`{path.name}` must be a readable parquet file; got {error};"
+                " it is damaged or cut short, so fetch or write it again"
+            ) from None
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        return [name.strip().strip('"') for name in stream.readline().split(",")]
+
+
+def _require(path: Path, names: list[str], wanted: Iterable[str]) -> None:
+    for column in wanted:
+        if column not in names:
+            raise DataError(
+                f"`{column}` must be a column; got {', '.join(names)} in {path.name}"
+                f"{did_you_mean(column, names)}; add or rename it"
+            )
+
+
+def _bar_columns(path: Path) -> tuple[str, ...]:
+    """Return which of the two column sets a bars file uses, and that it is whole."""
+    names = _header(path)
+    in_fen = sum(c in names for c in BAR_COLUMNS_FEN) >= sum(c in names for c in BAR_COLUMNS_CNY)
+    wanted = BAR_COLUMNS_FEN if in_fen else BAR_COLUMNS_CNY
+    _require(path, names, wanted)
+    return wanted
+
+
+def day_span(path: Path) -> tuple[np.datetime64, np.datetime64] | None:
+    """Return the first and last date of a bars file, after checking its columns.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or the dates cannot be read. None if the file has no row.
+    """
+    _bar_columns(path)
+    table = _open(path, ["trade_date"])
+    if not table.num_rows:
+        return None
+    days = _days(table["trade_date"], path, "trade_date")
+    return days.min(), days.max()
+
+
+def read_bars(path: Path) -> Bars:
+    """Read one file of bars.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or of a wrong type, a value is empty (other than pre_close,
+        which a first bar may lack), a CNY price is no multiple of 0.01, or the file is damaged.
+    """
+    wanted = _bar_columns(path)
+    table = _open(path, wanted)
+    codes = table["ts_code"]
+    if not pa.types.is_dictionary(codes.type):
+        codes = codes.cast(pa.string()).dictionary_encode()
+    joined = codes.unify_dictionaries().combine_chunks()
+    if isinstance(joined, pa.ChunkedArray):
+        joined = pa.concat_arrays(joined.chunks) if joined.num_chunks else None
+    _no_nulls(codes, path, "ts_code")
+    labels = joined.dictionary.to_pylist() if joined is not None else []
+    ids = joined.indices.to_numpy(zero_copy_only=False) if joined is not None else np.empty(0)
+    in_cny = wanted is BAR_COLUMNS_CNY
+    prices = {}
+    for name in wanted[2:7]:
+        is_pre = name.startswith("pre_close")
+        values = _numbers(table[name], path, name, allow_null=is_pre)
+        if is_pre:
+            values = np.nan_to_num(values)
+        key = name.removesuffix("_fen")
+        prices[key] = _fen(values, path, name) if in_cny else _whole(values, path, name)
+    return Bars(
+        path=path,
+        codes=[str(c) for c in labels],
+        code_ids=ids.astype(np.int32, copy=False),
+        days=_days(table["trade_date"], path, "trade_date"),
+        volume=_numbers(table[wanted[7]], path, wanted[7]).astype(np.float64, copy=False),
+        amount=_numbers(table[wanted[8]], path, wanted[8]).astype(np.float64, copy=False),
+        **prices,
+    )
+
+
+def _no_nulls(column: pa.ChunkedArray, path: Path, name: str) -> None:
+    if column.null_count:
+        row = int(np.argmax(column.is_null().to_numpy()))
+        raise DataError(
+            f"`{name}` must not be empty; got nothing at {path.name} row {row + 1};"
+            " fill it or drop the row"
+        )
+
+
+def _numbers(
+    column: pa.ChunkedArray, path: Path, name: str, allow_null: bool = False
+) -> npt.NDArray:
+    """Return a numeric column; NaN for nulls where they are allowed."""
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.float64())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise DataError(
+            f"`{name}` must be numbers; got {column.type} such as"
+            f" {_first_text(column)!r} in {path.name}; write plain numbers"
+        )
+    if not allow_null:
+        _no_nulls(column, path, name)
+    elif column.null_count:
+        column = column.cast(pa.float64())
+    values = column.to_numpy()
+    if not allow_null and values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        raise DataError(
+            f"`{name}` must be finite; got {values[row]} at {path.name} row {row + 1};"
+            " fill it or drop the row"
+        )
+    return values
+
+
+def _first_text(column: pa.ChunkedArray) -> str:
+    return str(next((v for v in column.slice(0, 1000).to_pylist() if v is not None), ""))
+
+
+def _whole(values: npt.NDArray, path: Path, name: str) -> npt.NDArray[np.int32]:
+    off = values != np.rint(values) if values.dtype.kind == "f" else np.zeros(0, bool)
+    if off.any():
+        row = int(np.argmax(off))
+        raise DataError(
+            f"`{name}` must be whole fen; got {values[row]} at {path.name} row {row + 1};"
+            f" give CNY under the name {name.removesuffix('_fen')!r} instead"
+        )
+    return values.astype(np.int32, copy=False)
+
+
+def _fen(values: npt.NDArray, path: Path, name: str) -> npt.NDArray[np.int32]:
+    cents = values.astype(np.float64) * 100
+    whole = np.rint(cents)
+    # Half of a hundredth of a fen forgives float32 sources up to 5,000 CNY.
+    off = np.abs(cents - whole) > np.maximum(0.005, np.abs(cents) * 1e-7)
+    if off.any():
+        row = int(np.argmax(off))
+        raise DataError(
+            f"`{name}` must be raw CNY with two decimals; got {values[row]} at {path.name}"
+            f" row {row + 1}; adjusted prices do not belong here"
+        )
+    return whole.astype(np.int32)
+
+
+def _days(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[np.datetime64]:
+    """Return dates as datetime64[D]; NaT for nulls. Takes dates, timestamps, text or integers."""
+    kind = column.type
+    try:
+        if pa.types.is_integer(kind):
+            column = column.cast(pa.string())
+        elif pa.types.is_dictionary(kind):
+            column = column.cast(pa.string())
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            plain = pc.replace_substring(column, "-", "")
+            stamps = pc.strptime(plain, format="%Y%m%d", unit="s")
+            return stamps.cast(pa.date32()).to_numpy().astype("datetime64[D]")
+        return column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(
+            f"`{name}` must be dates such as 2019-01-02 or 20190102; got {error} in"
+            f" {path.name}; write them so"
+        ) from None
+
+
+def read_table(source: Source, name: str) -> dict[str, npt.NDArray] | None:
+    """Read one of the smaller tables as columns, or None where the source lacks it.
+
+    Parameters
+    ----------
+    source : Source
+    name : str
+        A key of `schema.TABLES`.
+
+    Returns
+    -------
+    dict of str to ndarray or None
+        Days as datetime64[D] (NaT where empty), text and codes as they stand in the file,
+        numbers as float64 (NaN where empty). ``former_code`` of the stocks is added where given.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, empty where it must not be, or cannot be read.
+    """
+    path = source.tables.get(name)
+    if path is None:
+        return None
+    kinds = dict(TABLES[name])
+    names = _header(path)
+    _require(path, names, kinds)
+    if name == "stocks" and "former_code" in names:
+        kinds["former_code"] = "text?"
+    table = _open(path, kinds)
+    out: dict[str, npt.NDArray] = {}
+    for column, kind in kinds.items():
+        values = table[column]
+        if not kind.endswith("?"):
+            _no_nulls(values, path, column)
+        if kind.startswith("day"):
+            out[column] = _days(values, path, column)
+        elif kind == "number?":
+            out[column] = _numbers(values, path, column, allow_null=True).astype(np.float64)
+        else:
+            text = values.cast(pa.string()).to_pylist()
+            out[column] = np.array([t or "" for t in text], dtype=object)
+    return out
+
+
+def read_fundamentals(source: Source) -> pa.Table | None:
+    """Read the quarterly fundamentals whole, or None where the source lacks them.
+
+    Raises
+    ------
+    DataError
+        If ``ts_code`` or ``period_end`` is missing, or the file is damaged.
+    """
+    path = source.tables.get("fundamentals_quarterly")
+    if path is None:
+        return None
+    _require(path, _header(path), TABLES["fundamentals_quarterly"])
+    table = _open(path, None)
+    _no_nulls(table["ts_code"], path, "ts_code")
+    days = pa.array(_days(table["period_end"], path, "period_end"), type=pa.date32())
+    at = table.schema.get_field_index("period_end")
+    return table.set_column(at, "period_end", days)
