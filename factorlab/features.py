@@ -98,9 +98,7 @@ class WindowSource:
         self.universe = universe
         factor = np.asarray(store["adj_factor"])
         volume_factor = (
-            np.asarray(store["split_factor"])
-            if settings.split_volume == "split"
-            else factor
+            np.asarray(store["split_factor"]) if settings.split_volume == "split" else factor
         )
         # [T, F, N]: the window of a date is one contiguous block of memory.
         self._base = np.empty((len(store.dates), len(FIELDS), len(store.assets)), np.float32)

@@ -7,6 +7,7 @@ with its two axes. Row `t` is known after the close of session `t`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,9 @@ class Panel:
                 f"`values` must have the shape of its axes {shape}; got {self.values.shape}"
                 f" in panel {self.name!r}"
             )
-        for axis, labels in (("dates", self.dates), ("assets", self.assets)):
+        axes: tuple[tuple[str, npt.NDArray[Any]], ...]
+        axes = (("dates", self.dates), ("assets", self.assets))
+        for axis, labels in axes:
             wrong = np.flatnonzero(labels[1:] <= labels[:-1])
             if len(wrong):
                 k = int(wrong[0]) + 1
@@ -64,9 +67,7 @@ class Panel:
         """Number of dates T and of assets N."""
         return len(self.dates), len(self.assets)
 
-    def align(
-        self, dates: npt.NDArray[np.datetime64], assets: npt.NDArray[np.str_]
-    ) -> Panel:
+    def align(self, dates: npt.NDArray[np.datetime64], assets: npt.NDArray[np.str_]) -> Panel:
         """Return the panel on other axes; cells it does not have are NaN.
 
         Parameters

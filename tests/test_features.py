@@ -80,9 +80,7 @@ def test_no_window_changes_when_the_future_does(normalize: str) -> None:
     for field in (*FIELDS, "adj_factor", "split_factor", "total_shares"):
         later.data[field][t + 1 :] *= 3.7
     later.universe[t + 1 :] = False
-    np.testing.assert_array_equal(
-        source(later, normalize=normalize).window(t, members), before
-    )
+    np.testing.assert_array_equal(source(later, normalize=normalize).window(t, members), before)
 
 
 def test_scale_of_price_and_of_volume_does_not_matter() -> None:

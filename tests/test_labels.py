@@ -31,7 +31,9 @@ def test_forward_returns_by_hand() -> None:
 def test_rows_are_a_cut_of_the_whole() -> None:
     store = TinyStore()
     whole = forward_returns(store, 5).values
-    np.testing.assert_array_equal(forward_returns(store, 5, rows=slice(10, 30)).values, whole[10:30])
+    np.testing.assert_array_equal(
+        forward_returns(store, 5, rows=slice(10, 30)).values, whole[10:30]
+    )
 
 
 def test_a_label_uses_nothing_after_its_own_exit() -> None:
@@ -43,9 +45,7 @@ def test_a_label_uses_nothing_after_its_own_exit() -> None:
     later.data["total_shares"][t + 1 :] *= 3
     later.data["industry"][t + 1 :] = 0
     later.universe[t + 1 :] = False
-    np.testing.assert_array_equal(
-        neutral_returns(later, later.universe, settings)[: t + 1], before
-    )
+    np.testing.assert_array_equal(neutral_returns(later, later.universe, settings)[: t + 1], before)
 
 
 def test_neutral_returns_are_orthogonal_to_industry_and_size() -> None:

@@ -162,9 +162,9 @@ class DecompGRU(nn.Module):
         length, batch, fields = residual.shape
         patches = residual.reshape(length // patch, patch, batch, fields)
         kernel = self.depthwise.weight.view(fields, patch).t()  # (p, F)
-        deep = torch.einsum("spbf,pf->sbf", patches, kernel)
-        deep = deep + self.depthwise.bias
-        flat = deep.reshape(-1, fields)
-        assert self.pointwise.bias is not None  # constructed with a bias
-        out = torch.addmm(self.pointwise.bias, flat, self.pointwise.weight.view(-1, fields).t())
+        deep = torch.einsum("spbf,pf->sbf", patches, kernel).reshape(-1, fields)
+        if self.depthwise.bias is not None:
+            deep = deep + self.depthwise.bias
+        weight = self.pointwise.weight.view(-1, fields)
+        out = nn.functional.linear(deep, weight, self.pointwise.bias)
         return out.view(length // patch, batch, -1)

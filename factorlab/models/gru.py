@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from factorlab.errors import ConfigError
@@ -61,8 +60,7 @@ class PatchConv(nn.Conv1d):
         length, batch, fields = x.shape
         patches = x.reshape(length // patch, patch, batch, fields).permute(0, 2, 3, 1)
         flat = patches.reshape(-1, fields * patch)  # (L/p·B, F·p)
-        assert self.bias is not None  # constructed with a bias
-        out = torch.addmm(self.bias, flat, self.weight.view(self.out_channels, -1).t())
+        out = nn.functional.linear(flat, self.weight.view(self.out_channels, -1), self.bias)
         return out.view(length // patch, batch, self.out_channels)
 
 

@@ -66,8 +66,12 @@ def pick_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if name in there and not there[name]():
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[name]:
         raise TrainingError(
             f"`training.device` must be there; got {name!r} and torch finds none; use 'auto'"
         )
@@ -221,9 +225,7 @@ class _Trainer:
 
     def _measure(self, point: dict[str, float]) -> float:
         value = (
-            point["rank_ic"]
-            if self.settings.early_stop == "rank_ic"
-            else -point["validation_loss"]
+            point["rank_ic"] if self.settings.early_stop == "rank_ic" else -point["validation_loss"]
         )
         return value if math.isfinite(value) else -math.inf
 

@@ -32,10 +32,7 @@ def job_grid(
         ``len(pairs) · len(splits) · len(seeds)`` jobs.
     """
     return [
-        Job(model, loss, seed, split)
-        for split in splits
-        for model, loss in pairs
-        for seed in seeds
+        Job(model, loss, seed, split) for split in splits for model, loss in pairs for seed in seeds
     ]
 
 

@@ -86,14 +86,17 @@ def rolling_splits(
             f"`evaluation.start` must follow a year of the store; got {start}, the store begins"
             f" {dates[0]}; move the start or bring earlier data"
         )
-    retrains = [ends[y] for y in retrain_years if ends[y] < last]
+    # The store's last session cannot be known to end its year.
+    retrains = [ends[y] for y in retrain_years if ends[y] < min(last, len(dates) - 1)]
     splits = []
     for k, retrain in enumerate(retrains):
         year = int(years[retrain])
         usable = np.arange(first_session, retrain - embargo + 1)
         validation = usable[years[usable] > year - settings.validation_years]
         since = year - settings.train_years if not settings.expanding else int(years[0]) - 1
-        train = usable[(years[usable] > since) & (years[usable] <= year - settings.validation_years)]
+        train = usable[
+            (years[usable] > since) & (years[usable] <= year - settings.validation_years)
+        ]
         if len(validation):
             first_validation = int(np.flatnonzero(years > year - settings.validation_years)[0])
             train = train[train <= max(first_validation, first_session) - embargo]
