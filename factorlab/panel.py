@@ -51,16 +51,17 @@ class Panel:
                 f"`values` must have the shape of its axes {shape}; got {self.values.shape}"
                 f" in panel {self.name!r}"
             )
-        axes: tuple[tuple[str, npt.NDArray[Any]], ...]
-        axes = (("dates", self.dates), ("assets", self.assets))
-        for axis, labels in axes:
-            wrong = np.flatnonzero(labels[1:] <= labels[:-1])
-            if len(wrong):
-                k = int(wrong[0]) + 1
-                raise DataError(
-                    f"`{axis}` must be strictly increasing; got {labels[k]} after"
-                    f" {labels[k - 1]} at position {k} of panel {self.name!r}"
-                )
+        self._check_axis("dates", self.dates)
+        self._check_axis("assets", self.assets)
+
+    def _check_axis(self, axis: str, labels: npt.NDArray[Any]) -> None:
+        wrong = np.flatnonzero(labels[1:] <= labels[:-1])
+        if len(wrong):
+            k = int(wrong[0]) + 1
+            raise DataError(
+                f"`{axis}` must be strictly increasing; got {labels[k]} after {labels[k - 1]}"
+                f" at position {k} of panel {self.name!r}"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
