@@ -107,7 +107,7 @@ def install(extra):
         extra = stamp[1]
     say("installing factorlab and what it needs (the first time takes some minutes)")
     target = ".[%s]" % extra if extra else "."
-    pip = ("-m", "pip", "install", "--disable-pip-version-check", "--quiet")
+    pip = ("-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--quiet")
     if subprocess.call(
         [environment_python()] + list(pip) + ["-c", "constraints.txt", "-e", target]
     ):
