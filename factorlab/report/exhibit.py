@@ -1,0 +1,162 @@
+"""What an exhibit is made of, and the two ways of setting printed numbers beside ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from factorlab.report.figures import Drawing
+from factorlab.report.tables import Column, Table, columns_for
+
+__all__ = ["NOT_COMPUTED", "Entry", "Exhibit", "beside_printed", "csv_stem", "stacked"]
+
+NOT_COMPUTED = "本次运行没有这张图表的数据。This run has no data for this exhibit."
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """One exhibit of the page.
+
+    Parameters
+    ----------
+    number : str
+        The report's number, or ``S1`` and on for a user's own pools.
+    zh, en : str
+        Caption.
+    drawings : sequence of Drawing
+    tables : sequence of Table
+        Below the drawings.
+    folded : sequence of Table
+        Below those, closed at first.
+    notes : sequence of str
+    missing : str
+        Why there is nothing to show; else empty.
+    """
+
+    number: str
+    zh: str
+    en: str
+    drawings: Sequence[Drawing] = ()
+    tables: Sequence[Table] = ()
+    folded: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    missing: str = ""
+
+    @property
+    def id(self) -> str:
+        """Anchor on the page."""
+        return f"exhibit-{self.number.lower()}"
+
+    @property
+    def all_tables(self) -> list[Table]:
+        """Every table with a CSV."""
+        return [*self.tables, *self.folded]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table: what names it, our values, and the printed ones where there are any."""
+
+    names: Mapping[str, object]
+    ours: Mapping[str, float]
+    printed: Mapping[str, float] = field(default_factory=dict)
+    kind: str = ""
+
+    def has_printed(self, keys: Sequence[str]) -> bool:
+        """Whether the report prints any of `keys` for this line."""
+        return any(math.isfinite(self.printed.get(k, math.nan)) for k in keys)
+
+
+def csv_stem(number: str) -> str:
+    """Return ``exhibit_07`` for exhibit 7 and ``exhibit_s1`` for S1."""
+    return f"exhibit_{int(number):02d}" if number.isdigit() else f"exhibit_{number.lower()}"
+
+
+def beside_printed(
+    name: str, entries: Sequence[Entry], names: Sequence[str], figures: Sequence[str]
+) -> Table:
+    """Set printed values in columns beside ours: ours, printed, difference of each figure.
+
+    A figure that the report prints for none of the lines gets no such columns.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the CSV.
+    entries : sequence of Entry
+    names : sequence of str
+        Columns that name the line.
+    figures : sequence of str
+        Columns of ours, in order.
+    """
+    columns = list(columns_for(names))
+    for column in columns_for(figures):
+        columns.append(column)
+        if any(e.has_printed([column.key]) for e in entries):
+            key, kind = column.key, column.kind
+            columns.append(Column(f"{key}_printed", "研报", "printed", kind, "printed"))
+            columns.append(Column(f"{key}_difference", "差", "difference", kind, "difference"))
+    rows = []
+    for e in entries:
+        row = dict(e.names)
+        for key in figures:
+            ours, printed = e.ours.get(key, math.nan), e.printed.get(key, math.nan)
+            row |= {key: ours, f"{key}_printed": printed, f"{key}_difference": ours - printed}
+        rows.append(row)
+    return Table(name, tuple(columns), pd.DataFrame(rows, columns=[c.key for c in columns]))
+
+
+def stacked(
+    name: str,
+    entries: Sequence[Entry],
+    names: Sequence[str],
+    figures: Sequence[Column],
+    *,
+    together: str = "factor",
+    labels: Mapping[str, str] | None = None,
+) -> Table:
+    """Set printed values in rows below ours: a line of ours, of the printed, of the difference.
+
+    A line of which the report prints nothing stays alone.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the CSV.
+    entries : sequence of Entry
+        `Entry.kind` is the kind of the numbers of a line, for columns of kind ``row``.
+    names : sequence of str
+        Columns that name the line; ``metric`` is shown with `labels`.
+    figures : sequence of Column
+    together : str
+        The name whose lines stay together when sorted.
+    """
+    keys = [c.key for c in figures]
+    rows: list[dict[str, object]] = []
+    kinds: list[str] = []
+    blocks: list[int] = []
+    seen: dict[object, int] = {}
+    for e in entries:
+        block = seen.setdefault(e.names[together], len(seen))
+        lines: list[tuple[str, Mapping[str, float]]] = [("ours", e.ours)]
+        if e.has_printed(keys):
+            difference = {k: e.ours.get(k, math.nan) - e.printed.get(k, math.nan) for k in keys}
+            lines += [("printed", e.printed), ("difference", difference)]
+        for source, values in lines:
+            rows.append({**e.names, "source": source, **{k: values.get(k, math.nan) for k in keys}})
+            kinds.append(e.kind)
+            blocks.append(block)
+    # With nothing printed the column of sources would say the same on every line.
+    source_column = (
+        list(columns_for(["source"])) if "printed" in {r["source"] for r in rows} else []
+    )
+    heads = [
+        Column("metric", "指标", "figure", "label") if k == "metric" else columns_for([k])[0]
+        for k in names
+    ]
+    columns = (*heads, *source_column, *figures)
+    frame = pd.DataFrame(rows, columns=[c.key for c in columns])
+    return Table(name, columns, frame, "", kinds, labels or {}, blocks)

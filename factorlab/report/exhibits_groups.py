@@ -1,0 +1,133 @@
+"""Exhibits 10 and 13: returns of all groups, and the all-share top group in full."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, stacked
+from factorlab.report.exhibits_pool import only_coloured
+from factorlab.report.figures import bars
+from factorlab.report.inputs import Inputs
+from factorlab.report.names import CAPTIONS
+from factorlab.report.tables import Column, Table, columns_for
+
+__all__ = ["groups_exhibit", "performance_exhibit"]
+
+
+_PRINTED_TOP = ("annual_return", "sharpe", "max_drawdown", "annual_excess", "one_way_turnover")
+
+
+def groups_exhibit(inputs: Inputs) -> Exhibit:
+    """Return exhibit 10: annual return of each group, highest scores last."""
+    caption = CAPTIONS["10"]
+    pool = "all_share"
+    frame = inputs.table("group_annual", pool=pool, mode="drop")
+    groups = sorted({int(g) for g in frame["group"]})
+    value = {
+        (r.factor, int(r.group)): float(r.annual_return)
+        for r in frame.itertuples()
+        if math.isfinite(r.annual_return)
+    }
+    models = [m for m in inputs.models if any((m, g) in value for g in groups)]
+    if not models:
+        return Exhibit("10", caption.zh, caption.en, missing=NOT_COMPUTED)
+    shown = [m for m in models if m in inputs.coloured]
+    series = {
+        m: (inputs.colour(m), np.array([value.get((m, g), math.nan) for g in groups]))
+        for m in shown
+    }
+    index = _index_level(inputs, pool)
+    drawing = bars(
+        "x10",
+        f"{caption.zh} {caption.en}",
+        [str(g) for g in groups],
+        series,
+        x_label=f"分组（1 = 得分最低，{groups[-1]} = 得分最高）group, 1 = lowest score",
+        y_label="年化收益\nannual return, %",
+        line=("指数年化 index", index),
+        numbers=len(shown) == 1,
+        simulated=inputs.run.simulated,
+    )
+    columns = (
+        *columns_for(["factor"]),
+        Column("top_minus_bottom", "首尾差", "top − bottom, %", "pct"),
+        Column("monotonicity", "单调性", "Spearman of group and return", "num"),
+        *(Column(f"group_{g}", str(g), "%", "pct") for g in groups),
+    )
+    rows = []
+    for m in models:
+        x = np.array([value.get((m, g), math.nan) for g in groups])
+        rows.append(
+            {
+                "factor": m,
+                "top_minus_bottom": x[-1] - x[0],
+                "monotonicity": _monotonicity(x),
+                **{f"group_{g}": v for g, v in zip(groups, x, strict=True)},
+            }
+        )
+    table = Table(csv_stem("10"), columns, pd.DataFrame(rows, columns=[c.key for c in columns]))
+    notes = [
+        "等权、每周调仓、未计交易成本；剔除涨跌停与停牌（drop）。Equal weights, weekly, no cost;"
+        " stocks at a limit or suspended on the trade session are left out (drop).",
+        *only_coloured(inputs, models),
+    ]
+    if "mean_members" in frame.columns:
+        members = frame["mean_members"].dropna()
+        if len(members):
+            low, high = members.min(), members.max()
+            notes.append(f"每组平均成员 Mean members of a group: {low:.1f}–{high:.1f}.")
+    return Exhibit("10", caption.zh, caption.en, [drawing], [table], notes=notes)
+
+
+def performance_exhibit(inputs: Inputs) -> Exhibit:
+    """Return exhibit 13: the all-share top group, the report's way and tradable, side by side."""
+    caption = CAPTIONS["13"]
+    frame = inputs.table("top_summary", pool="all_share")
+    order = ["annual_return", "sharpe", "max_drawdown", "annual_excess", "annual_excess_ratio"]
+    order += ["total_return_excess_ratio", "dividend_part", "benchmark_annual"]
+    order += ["one_way_turnover", "n_returns", "n_rebalances"]
+    keys = [k for k in order if k in frame.columns]
+    rows = {(r["factor"], r["mode"]): r for r in frame.to_dict("records")}
+    entries = []
+    for m in inputs.models:
+        for mode in ("drop", "realistic"):
+            row = rows.get((m, mode))
+            if row is None or not math.isfinite(row["annual_return"]):
+                continue
+            printed = {k: inputs.printed.top(m, k) for k in _PRINTED_TOP} if mode == "drop" else {}
+            ours = {k: float(row[k]) for k in keys}
+            entries.append(Entry({"factor": m, "mode": mode}, ours, printed))
+    if not entries:
+        return Exhibit("13", caption.zh, caption.en, missing=NOT_COMPUTED)
+    table = stacked(csv_stem("13"), entries, ["factor", "mode"], columns_for(keys))
+    notes = [
+        "剔除（drop）是研报的做法：调仓日停牌或收盘涨跌停的股票在分组前剔除，等于卖出卖不掉的股票，"
+        "并在选股时已知调仓日的涨跌停，因此偏乐观；可成交（realistic）中涨停不买、跌停或停牌不卖、"
+        "卖不掉的继续持有。The drop rows are the report's way and optimistic: leaving out stocks"
+        " that are suspended or close at a limit on the trade session sells what cannot be sold and"
+        " picks knowing that day's limits. In the realistic rows an up-limit stops a buy, a"
+        " down-limit or suspension stops a sale, and what cannot be sold is carried.",
+        "超额年化 = 组合年化 − 指数年化；净值比口径见其右列。组合为全收益、指数为价格指数，差额中含"
+        "分红。Annual excess = p − b; the ratio-series one stands beside it. The portfolio earns"
+        " dividends and the price index does not: the dividend part is shown.",
+    ]
+    return Exhibit("13", caption.zh, caption.en, tables=[table], notes=notes)
+
+
+def _index_level(inputs: Inputs, pool: str) -> float:
+    frame = inputs.table("top_summary", pool=pool, mode="drop")
+    if "benchmark_annual" not in frame.columns or not frame["benchmark_annual"].notna().any():
+        return math.nan
+    return float(frame["benchmark_annual"].dropna().iloc[0])
+
+
+def _monotonicity(x: np.ndarray) -> float:
+    """Return Spearman's correlation of returns with their order, over the groups that have one."""
+    x = x[np.isfinite(x)]
+    if len(x) < 3:
+        return math.nan
+    ranks = pd.Series(x).rank().to_numpy()
+    return float(np.corrcoef(ranks, np.arange(len(x)))[0, 1]) if np.ptp(ranks) else math.nan

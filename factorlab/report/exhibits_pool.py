@@ -1,0 +1,279 @@
+"""Exhibits by pool: the top group's excess by year (bars, table) and its curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, stacked
+from factorlab.report.figures import Curve, bars, excess_curves, week_lows, weekly
+from factorlab.report.inputs import Inputs
+from factorlab.report.names import CAPTIONS, Caption, pool_label
+from factorlab.report.tables import Column, Table, columns_for
+
+__all__ = [
+    "NUMBERED",
+    "curves_exhibit",
+    "only_coloured",
+    "pool_captions",
+    "year_bars_exhibit",
+    "year_table_exhibit",
+    "yearly_returns_exhibit",
+]
+
+NUMBERED = 4  # models beside whose bars there is room for numbers
+
+_METRICS = {
+    "excess_return": "超额收益 excess return, %",
+    "total_return_excess": "全收益超额 excess over total-return stand-in, %",
+    "dividend_part": "分红部分 dividend part, %",
+    "excess_sharpe": "超额夏普比 excess Sharpe",
+    "excess_max_drawdown": "超额最大回撤 excess max drawdown, %",
+}
+
+
+def curves_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) -> Exhibit:
+    """Return exhibit 11, 15, 18 or 21: the top group's excess NAV."""
+    navs = inputs.top_nav(pool)
+    if not navs:
+        return Exhibit(number, caption.zh, caption.en, missing=NOT_COMPUTED)
+    curves, daily = [], {}
+    for model, frame in navs.items():
+        dates = frame["date"].to_numpy().astype("datetime64[D]")
+        excess = frame["excess_nav"].to_numpy(dtype=float)
+        total = (frame["nav"] / frame["benchmark_total_return_nav"]).to_numpy(dtype=float)
+        at = weekly(frame["date"])
+        second = total[at] if len(navs) <= NUMBERED and np.isfinite(total).any() else None
+        low = week_lows(excess / np.fmax.accumulate(excess) - 1.0, at)
+        curves.append(Curve(model, inputs.colour(model), dates[at], excess[at], second, low))
+        index = pd.Index(dates.astype(str), name="date")
+        daily[f"{model} | excess_nav"] = pd.Series(excess, index)
+        daily[f"{model} | total_return_excess_nav"] = pd.Series(total, index)
+    drawing = excess_curves(
+        f"x{number.lower()}",
+        f"{caption.zh} {caption.en}",
+        curves,
+        simulated=inputs.run.simulated,
+    )
+    frame = pd.DataFrame(daily).reset_index()
+    columns = (
+        Column("date", "日期", "date"),
+        *(Column(c, c, "NAV", "num") for c in daily),
+    )
+    curve_table = Table(csv_stem(number), columns, frame, shown=0)
+    summary = inputs.table("top_summary", pool=pool, mode="drop").set_index("factor")
+    keys = ["annual_excess_ratio", "total_return_excess_ratio", "dividend_part"]
+    keys += [k for k in ("excess_sharpe", "excess_max_drawdown") if k in summary.columns]
+    rows = [
+        {"factor": m, **{k: float(summary.loc[m, k]) for k in keys}}
+        for m in navs
+        if m in summary.index
+    ]
+    ends = Table(
+        f"{csv_stem(number)}_summary",
+        columns_for(["factor", *keys]),
+        pd.DataFrame(rows, columns=["factor", *keys]),
+    )
+    notes = [
+        "超额净值 = 组合净值/指数净值，图中为每周最后一日，回撤为"
+        "每周最低，CSV 为逐日。Excess NAV = portfolio NAV / index NAV, drawn at each week's last"
+        " session, the drawdown at each week's lowest; daily in the CSV.",
+        *only_coloured(inputs, list(navs)),
+    ]
+    return Exhibit(number, caption.zh, caption.en, [drawing], [ends, curve_table], notes=notes)
+
+
+def yearly_returns_exhibit(inputs: Inputs) -> Exhibit:
+    """Return exhibit 12: the top group's plain return of each year, and the index's."""
+    caption = CAPTIONS["12"]
+    value, periods, models = _yearly(inputs, "all_share", "absolute_return")
+    if not models:
+        return Exhibit("12", caption.zh, caption.en, missing=NOT_COMPUTED)
+    index, _, _ = _yearly(inputs, "all_share", "benchmark_return")
+    years = [p for p in periods if p != "full"]
+    shown = [m for m in models if m in inputs.coloured]
+    level = np.array([index.get((models[0], y), math.nan) for y in years])
+    series = {
+        m: (inputs.colour(m), np.array([value.get((m, y), math.nan) for y in years])) for m in shown
+    }
+    drawing = bars(
+        "x12",
+        f"{caption.zh} {caption.en}",
+        _year_names(years),
+        {**series, "指数 index": ("bench", level)},
+        x_label="年份 year",
+        y_label="区间收益\nreturn of the period, %",
+        numbers=len(shown) <= NUMBERED,
+        simulated=inputs.run.simulated,
+    )
+    columns = (*columns_for(["factor"]), *_period_columns(years, "pct"))
+    rows = [{"factor": m, **{y: value.get((m, y), math.nan) for y in years}} for m in models]
+    rows.append({"factor": "指数 index", **dict(zip(years, level, strict=True))})
+    table = Table(csv_stem("12"), columns, pd.DataFrame(rows, columns=[c.key for c in columns]))
+    notes = [_part_year_note(years), *only_coloured(inputs, models)]
+    return Exhibit("12", caption.zh, caption.en, [drawing], [table], notes=[n for n in notes if n])
+
+
+def year_bars_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) -> Exhibit:
+    """Return exhibit 14, 17 or 20: the top group's excess return of each year."""
+    value, periods, models = _yearly(inputs, pool, "excess_return")
+    if not models:
+        return Exhibit(number, caption.zh, caption.en, missing=NOT_COMPUTED)
+    years = [p for p in periods if p != "full"]
+    shown = [m for m in models if m in inputs.coloured]
+    total = _total_return_excess(inputs, pool)
+
+    def row(values: Mapping[tuple[str, str], float], m: str) -> np.ndarray:
+        return np.array([values.get((m, y), math.nan) for y in years])
+
+    printed = {
+        (m, y): inputs.printed.yearly(m, pool, "excess_return", y) for m in models for y in years
+    }
+    drawing = bars(
+        f"x{number.lower()}",
+        f"{caption.zh} {caption.en}",
+        _year_names(years),
+        {m: (inputs.colour(m), row(value, m)) for m in shown},
+        x_label="年份 year",
+        y_label="超额收益\nexcess return of the period, %",
+        marks={m: row(printed, m) for m in shown},
+        ticks={m: row(total, m) for m in shown},
+        numbers=len(shown) <= NUMBERED,
+        simulated=inputs.run.simulated,
+    )
+    entries = [
+        Entry(
+            {"factor": m},
+            dict(zip(years, row(value, m).tolist(), strict=True)),
+            {y: printed[m, y] for y in years},
+        )
+        for m in models
+    ]
+    table = stacked(csv_stem(number), entries, ["factor"], _period_columns(years, "pct"))
+    notes = [_part_year_note(years), *only_coloured(inputs, models)]
+    return Exhibit(
+        number, caption.zh, caption.en, [drawing], folded=[table], notes=[n for n in notes if n]
+    )
+
+
+def year_table_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) -> Exhibit:
+    """Return exhibit 16, 19 or 22: excess, Sharpe and drawdown by year."""
+    excess, periods, models = _yearly(inputs, pool, "excess_return")
+    if not models:
+        return Exhibit(number, caption.zh, caption.en, missing=NOT_COMPUTED)
+    total = _total_return_excess(inputs, pool)
+    dividend = {k: excess[k] - v for k, v in total.items() if k in excess}
+    summary = inputs.table("top_summary", pool=pool, mode="drop")
+    for r in summary.itertuples():
+        total[r.factor, "full"] = float(r.total_return_excess_ratio)
+        dividend[r.factor, "full"] = float(r.dividend_part)
+    values = {
+        "excess_return": excess,
+        "total_return_excess": total,
+        "dividend_part": dividend,
+        "excess_sharpe": _yearly(inputs, pool, "excess_sharpe")[0],
+        "excess_max_drawdown": _yearly(inputs, pool, "excess_max_drawdown")[0],
+    }
+    entries = [
+        Entry(
+            {"factor": m, "metric": metric},
+            {p: values[metric].get((m, p), math.nan) for p in periods},
+            {p: inputs.printed.yearly(m, pool, metric, p) for p in periods},
+            kind="num" if metric == "excess_sharpe" else "pct",
+        )
+        for m in models
+        for metric in _METRICS
+    ]
+    table = stacked(
+        csv_stem(number),
+        entries,
+        ["factor", "metric"],
+        _period_columns(periods, "row"),
+        labels=_METRICS,
+    )
+    notes = [
+        "全区间为年化，各年为该年累计；超额为组合净值/指数净值之比。The full span is annualised,"
+        " a year is its plain cumulative return; excess is the ratio of NAVs.",
+        _part_year_note(periods),
+    ]
+    return Exhibit(number, caption.zh, caption.en, tables=[table], notes=[n for n in notes if n])
+
+
+def pool_captions(pool: str) -> tuple[Caption, Caption, Caption]:
+    """Return the captions of bars, curves and table of a user's own pool."""
+    zh, en = pool_label(pool)
+    return (
+        Caption(f"{zh}-TOP组逐年收益对比", f"{en}: top group, excess return by year"),
+        Caption(f"{zh}-TOP组超额走势对比", f"{en}: top group, cumulative excess over the index"),
+        Caption(f"{zh}-TOP组绩效统计", f"{en}: performance of the top group"),
+    )
+
+
+def only_coloured(inputs: Inputs, models: list[str]) -> list[str]:
+    """Return the note on models without a colour, where there are any."""
+    rest = len([m for m in models if m not in inputs.coloured])
+    if not rest:
+        return []
+    return [
+        f"图中着色的是 RankIC 最高的 {len(inputs.coloured)} 个模型，其余 {rest} 个见表。In colour:"
+        f" the {len(inputs.coloured)} models of the highest RankIC; the other {rest} are in the"
+        " table."
+    ]
+
+
+def _yearly(
+    inputs: Inputs, pool: str, key: str
+) -> tuple[dict[tuple[str, str], float], list[str], list[str]]:
+    """Return values by (model, period), the periods in order, the models with any value."""
+    frame = inputs.table("top_yearly", pool=pool, mode="drop")
+    value = {
+        (r.factor, r.period): float(getattr(r, key))
+        for r in frame.itertuples()
+        if math.isfinite(getattr(r, key))
+    }
+    found = {p for _, p in value}
+    periods = [p for p in ("full",) if p in found] + sorted(found - {"full"})
+    return value, periods, [m for m in inputs.models if any((m, p) in value for p in periods)]
+
+
+def _total_return_excess(inputs: Inputs, pool: str) -> dict[tuple[str, str], float]:
+    """Return each year's excess over the members' total-return stand-in, from the daily NAVs."""
+    periods = _yearly(inputs, pool, "excess_return")[1]
+    out = {}
+    for model, frame in inputs.top_nav(pool).items():
+        ratio = (frame["nav"] / frame["benchmark_total_return_nav"]).to_numpy(dtype=float)
+        years = frame["date"].dt.year.to_numpy()
+        for period in periods:
+            if period == "full":
+                continue
+            inside = np.flatnonzero(years == int(period[:4]))
+            if len(inside):
+                base = ratio[max(inside[0] - 1, 0)]
+                out[model, period] = float(ratio[inside[-1]] / base - 1.0)
+    return {k: v for k, v in out.items() if math.isfinite(v)}
+
+
+def _period_columns(periods: list[str], kind: str) -> tuple[Column, ...]:
+    heads = {"full": ("全区间", "full span, annualised")}
+    out = []
+    for p in periods:
+        zh, en = heads.get(p, (p, "part year" if len(p) > 4 else ""))
+        out.append(Column(p, zh, en, kind))
+    return tuple(out)
+
+
+def _year_names(years: list[str]) -> list[str]:
+    return [f"至{y}\npart year" if len(y) > 4 else y for y in years]
+
+
+def _part_year_note(periods: list[str]) -> str:
+    part = [p for p in periods if len(p) > 4 and p != "full"]
+    if not part:
+        return ""
+    return (
+        f"{part[-1]} 一列为不足一年的累计，未年化。"
+        f"Column {part[-1]} is a part of a year, not annualised."
+    )

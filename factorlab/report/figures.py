@@ -1,0 +1,356 @@
+"""The drawings of the exhibits: bars, curves, cumulative RankIC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from factorlab.report.names import SIMULATED
+from factorlab.report.svg import BENCHMARK, INK, MUTED, SURFACE, colour, drawing, to_svg
+
+__all__ = [
+    "Curve",
+    "Drawing",
+    "Legend",
+    "bars",
+    "cumulative_ic",
+    "excess_curves",
+    "week_lows",
+    "weekly",
+]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+_WIDTH = 10.0  # inches of 72 units: the page scales a drawing to its column
+
+
+@dataclass(frozen=True)
+class Legend:
+    """One entry under a drawing: a name, its colour and mark, and a number to read with it."""
+
+    name: str
+    colour: str
+    text: str = ""
+    mark: str = "bar"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG with its legend."""
+
+    svg: str
+    legend: tuple[Legend, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series of one model; `second` is drawn dotted in the same colour."""
+
+    model: str
+    colour: str
+    dates: npt.NDArray[np.datetime64]
+    values: Floats
+    second: Floats | None = None
+    drawdown: Floats | None = None
+
+
+def weekly(dates: pd.Series) -> npt.NDArray[np.intp]:
+    """Return the rows of the first date and of each calendar week's last date."""
+    days = dates.to_numpy().astype("datetime64[D]").astype(np.int64)
+    week = (days + 3) // 7  # day 0 is a Thursday; weeks start on Monday
+    last = np.flatnonzero(np.r_[week[1:] != week[:-1], True])
+    return np.unique(np.r_[0, last]) if len(days) else last
+
+
+def week_lows(values: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+    """Return the lowest value since the row before, for each row of `weekly`; NaN aside."""
+    starts = np.r_[0, rows[:-1] + 1]
+    return np.fmin.reduceat(values, starts) if len(rows) else values[:0]
+
+
+def bars(
+    prefix: str,
+    label: str,
+    x_names: Sequence[str],
+    series: Mapping[str, tuple[str, Floats]],
+    *,
+    x_label: str,
+    y_label: str,
+    marks: Mapping[str, Floats] | None = None,
+    ticks: Mapping[str, Floats] | None = None,
+    line: tuple[str, float] | None = None,
+    numbers: bool = True,
+    simulated: bool = False,
+) -> Drawing:
+    """Draw grouped bars, in per cent.
+
+    Parameters
+    ----------
+    x_names : sequence of str
+    series : mapping of name to (colour, values)
+        Decimals; NaN draws nothing.
+    marks : mapping of name to values, optional
+        Printed numbers, as rings.
+    ticks : mapping of name to values, optional
+        The same figure against the total-return stand-in, as short strokes.
+    line : (str, float), optional
+        A level with its name.
+    numbers : bool
+        Write each value beside its bar, where there is room.
+    """
+    with drawing():
+        figure, (axes,) = _figure([3.7], simulated)
+        n, k = len(x_names), max(len(series), 1)
+        width = 0.84 / k
+        room = _WIDTH * 72 * 0.9 / max(n, 1) * width
+        extent: list[float] = [0.0]
+        heights: list[tuple[Floats, Floats, Floats]] = []
+        legend = []
+        for j, (name, (tone, values)) in enumerate(series.items()):
+            at = np.arange(n) - 0.42 + width * (j + 0.5)
+            y = 100.0 * values
+            ok = np.isfinite(y)
+            axes.bar(at[ok], y[ok], width * 0.9, color=colour(tone), linewidth=0)
+            extent += y[ok].tolist()
+            rings: Floats = np.full(n, np.nan)
+            if marks and name in marks:
+                rings = 100.0 * marks[name]
+            for extra, style in ((marks, "o"), (ticks, "_")):
+                z = 100.0 * extra[name] if extra and name in extra else np.full(n, np.nan)
+                extent += z[np.isfinite(z)].tolist()
+                axes.plot(
+                    at,
+                    z,
+                    linestyle="none",
+                    marker=style,
+                    markersize=4.2 if style == "o" else min(9.0, room * 0.9),
+                    markerfacecolor=SURFACE,
+                    markeredgecolor=INK,
+                    markeredgewidth=0.9,
+                    clip_on=False,
+                )
+            heights.append((at[ok], y[ok], rings[ok]))
+            legend.append(Legend(name, tone))
+        if any(np.isfinite(v).any() for v in (marks or {}).values()):
+            legend.append(Legend("研报 printed", "ink", mark="ring"))
+        if any(np.isfinite(v).any() for v in (ticks or {}).values()):
+            legend.append(Legend("对全收益替代 vs total-return stand-in", "ink", mark="stroke"))
+        if line is not None and np.isfinite(line[1]):
+            axes.axhline(100 * line[1], color=BENCHMARK, linewidth=1.1, linestyle=(0, (4, 2)))
+            extent.append(100 * line[1])
+            legend.append(Legend(line[0], "bench", f"{100 * line[1]:.2f} %", "dash"))
+        axes.axhline(0.0, color=MUTED, linewidth=0.8)
+        low, high = min(extent), max(extent)
+        pad = 0.09 * (high - low or 1.0)
+        axes.set_ylim(low - (pad if low < 0 else 0.0), high + pad)
+        if numbers and room > 15:
+            for at, y, rings in heights:
+                _write_values(axes, at, y, rings, 0.045 * (high - low))
+        axes.set_xlim(-0.55, n - 0.45)
+        axes.set_xticks(range(n), list(x_names))
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        return Drawing(to_svg(figure, prefix, label), tuple(legend))
+
+
+def excess_curves(
+    prefix: str,
+    label: str,
+    curves: Sequence[Curve],
+    *,
+    simulated: bool = False,
+) -> Drawing:
+    """Draw excess NAVs on a log axis and, below, the drawdown of those with a colour.
+
+    Curves of colour ``rest`` are thin and grey, and lie under the others.
+    """
+    with drawing():
+        figure, (upper, lower) = _figure([3.4, 1.5], simulated)
+        lows, highs, legend = [1.0], [1.0], []
+        for curve in sorted(curves, key=lambda c: c.colour != "rest"):
+            rest = curve.colour == "rest"
+            x, y = _days(curve.dates), curve.values
+            tone = colour(curve.colour)
+            upper.plot(x, y, color=tone, linewidth=0.6 if rest else 1.4)
+            for z in (y, curve.second):
+                if z is not None and np.isfinite(z).any():
+                    lows.append(float(np.nanmin(z)))
+                    highs.append(float(np.nanmax(z)))
+            if curve.second is not None and not rest:
+                upper.plot(x, curve.second, color=tone, linewidth=0.9, linestyle=(0, (1, 1.6)))
+            if not rest:
+                if curve.drawdown is not None:
+                    lower.plot(x, 100.0 * curve.drawdown, color=tone, linewidth=0.9)
+        for curve in curves:
+            if curve.colour != "rest":
+                last = curve.values[np.isfinite(curve.values)]
+                legend.append(Legend(curve.model, curve.colour, f"{last[-1]:.2f}×", "line"))
+        if any(c.colour == "rest" for c in curves):
+            legend.append(Legend("其余 the others", "rest", mark="line"))
+        if any(c.second is not None for c in curves):
+            legend.append(
+                Legend("点线：对全收益替代 dotted: vs total-return stand-in", "ink", mark="dot")
+            )
+        _log_axis(upper, min(lows), max(highs))
+        upper.axhline(1.0, color=MUTED, linewidth=0.8)
+        upper.set_ylabel("超额净值（对数轴）\nexcess NAV, start = 1, log")
+        lower.set_ylabel("超额回撤\ndrawdown, %")
+        _date_axis((upper, lower), [c.dates for c in curves])
+        lower.set_xlabel("日期 date")
+        return Drawing(to_svg(figure, prefix, label), tuple(legend))
+
+
+def cumulative_ic(
+    prefix: str,
+    label: str,
+    panels: Mapping[str, Sequence[Curve]],
+    *,
+    simulated: bool = False,
+) -> Drawing:
+    """Draw the running sum of daily RankIC, one panel a pool."""
+    with drawing():
+        columns = min(2, len(panels))
+        rows = -(-len(panels) // columns)
+        height = 0.35 + 2.15 * rows + 0.25
+        figure = Figure(figsize=(_WIDTH, height))
+        figure.subplots_adjust(
+            left=0.075,
+            right=0.99,
+            top=1 - 0.32 / height,
+            bottom=0.5 / height,
+            hspace=0.32,
+            wspace=0.16,
+        )
+        legend: dict[str, Legend] = {}
+        for i, (title, curves) in enumerate(panels.items()):
+            axes = figure.add_subplot(rows, columns, i + 1)
+            axes.set_title(title, fontsize=9, loc="left", color=INK)
+            for curve in sorted(curves, key=lambda c: c.colour != "rest"):
+                rest = curve.colour == "rest"
+                axes.plot(
+                    _days(curve.dates),
+                    curve.values,
+                    color=colour(curve.colour),
+                    linewidth=0.6 if rest else 1.3,
+                )
+                name = "其余 the others" if rest else curve.model
+                legend[name] = Legend(name, curve.colour, mark="line")
+            axes.axhline(0.0, color=MUTED, linewidth=0.8)
+            if i % columns == 0:
+                axes.set_ylabel("累计RankIC\nsum of daily RankIC")
+            _date_axis((axes,), [c.dates for c in curves])
+            if i >= len(panels) - columns:
+                axes.set_xlabel("日期 date")
+            _stamp(axes, simulated)
+        order = [c.model for curves in panels.values() for c in curves] + ["其余 the others"]
+        names = [n for n in dict.fromkeys(order) if n in legend]
+        return Drawing(to_svg(figure, prefix, label), tuple(legend[n] for n in names))
+
+
+def _figure(heights: Sequence[float], simulated: bool) -> tuple[Figure, list[Axes]]:
+    total = sum(heights)
+    figure = Figure(figsize=(_WIDTH, total))
+    grid = figure.add_gridspec(
+        len(heights),
+        1,
+        height_ratios=list(heights),
+        left=0.075,
+        right=0.99,
+        hspace=0.12,
+        top=1 - 0.12 / total,
+        bottom=0.5 / total,
+    )
+    axes = [figure.add_subplot(grid[i]) for i in range(len(heights))]
+    _stamp(axes[0], simulated)
+    return figure, axes
+
+
+def _stamp(axes: Axes, simulated: bool) -> None:
+    if simulated:
+        axes.text(
+            0.5,
+            0.5,
+            SIMULATED,
+            transform=axes.transAxes,
+            fontsize=17,
+            color=MUTED,
+            alpha=0.3,
+            ha="center",
+            va="center",
+            rotation=12,
+            zorder=0,
+        )
+
+
+def _write_values(axes: Axes, at: Floats, y: Floats, rings: Floats, near: float) -> None:
+    """Write each bar's value at its end, or beyond a ring that stands there."""
+    for a, b, ring in zip(at.tolist(), y.tolist(), rings.tolist(), strict=True):
+        sign = 1 if b >= 0 else -1
+        clash = -0.4 * near < sign * (ring - b) < 1.6 * near
+        axes.annotate(
+            f"{b:.1f}",
+            (a, ring if clash and sign * ring > sign * b else b),
+            xytext=(0, sign * (4.5 if clash else 2.5)),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if b >= 0 else "top",
+            fontsize=6.2,
+            color=INK,
+        )
+
+
+def _days(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
+    return dates.astype("datetime64[D]").astype(np.int64)
+
+
+def _date_axis(axes: Sequence[Axes], dates: Sequence[npt.NDArray[np.datetime64]]) -> None:
+    known = [d for d in dates if len(d)]
+    if not known:
+        return
+    first = min(d[0] for d in known).astype("datetime64[D]")
+    last = max(d[-1] for d in known).astype("datetime64[D]")
+    months = np.arange(first.astype("datetime64[M]"), last.astype("datetime64[M]") + 1)
+    count = len(months)
+    step = 12 if count > 30 else 3 if count > 8 else 1
+    ticks = [m for m in months if int(m.astype(int)) % step == 0]
+    names = [str(m)[:4] if step == 12 else str(m) for m in ticks]
+    at = [int(m.astype("datetime64[D]").astype(int)) for m in ticks]
+    low, high = int(first.astype(int)), int(last.astype(int))
+    span = max(high - low, 1)
+    for axis in axes:
+        axis.set_xlim(low - 0.01 * span, high + 0.01 * span)
+        axis.set_xticks(at, names if axis is axes[-1] else [""] * len(at))
+
+
+def _log_axis(axes: Axes, low: float, high: float) -> None:
+    """Give a log axis plain ticks, as many as fit."""
+    low, high = max(low, 1e-3), max(high, 1e-3, low * 1.02)
+    axes.set_yscale("log")
+    pad = (high / low) ** 0.05
+    axes.set_ylim(low / pad, high * pad)
+    for base in _LADDERS:
+        ticks = [t for t in base if low / pad <= t <= high * pad]
+        if 3 <= len(ticks) <= 9:
+            break
+    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
+
+
+_LADDERS = (
+    [round(0.5 + 0.01 * i, 2) for i in range(150)],
+    [round(0.5 + 0.02 * i, 2) for i in range(100)],
+    [round(0.3 + 0.05 * i, 2) for i in range(80)],
+    [round(0.1 + 0.1 * i, 1) for i in range(60)],
+    [round(0.2 + 0.2 * i, 1) for i in range(60)],
+    [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32],
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500],
+    [10.0**k for k in range(-3, 9)],
+)

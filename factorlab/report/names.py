@@ -1,0 +1,149 @@
+"""The words of the page, in Chinese and English: pools, captions, column heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "CAPTIONS",
+    "HEADS",
+    "MODES",
+    "POOLS",
+    "REPORT_MODELS",
+    "REPORT_SPAN",
+    "SIMULATED",
+    "SOURCES",
+    "Caption",
+    "pool_label",
+]
+
+SIMULATED = "模拟数据 simulated"
+
+#: First trade and last session of the printed back-tests (definitions §1).
+REPORT_SPAN = ("2019-01-01", "2025-02-28")
+
+REPORT_MODELS = ("GRU-IC", "GRU-MSE", "DecompGRU-IC", "DecompGRU-MSE")
+
+POOLS = {
+    "all_share": ("中证全指", "CSI All Share"),
+    "csi300": ("沪深300", "CSI 300"),
+    "csi500": ("中证500", "CSI 500"),
+    "csi1000": ("中证1000", "CSI 1000"),
+}
+
+MODES = {
+    "drop": "剔除 drop (report)",
+    "realistic": "可成交 realistic",
+}
+
+SOURCES = {"ours": "本文 ours", "printed": "研报 printed", "difference": "差 difference"}
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Title of an exhibit: the printed Chinese one, and English."""
+
+    zh: str
+    en: str
+
+
+def _pool_captions(first: int, pool: str) -> dict[str, Caption]:
+    zh, en = pool_label(pool)
+    return {
+        str(first): Caption(f"{zh}-TOP组逐年收益对比", f"{en}: top group, excess return by year"),
+        str(first + 1): Caption(
+            f"{zh}-TOP组超额走势对比", f"{en}: top group, cumulative excess over the pool's index"
+        ),
+        str(first + 2): Caption(f"{zh}-TOP组绩效统计", f"{en}: performance of the top group"),
+    }
+
+
+def pool_label(pool: str) -> tuple[str, str]:
+    """Return the Chinese and English name of a pool; a user's own pool keeps its name."""
+    return POOLS.get(pool, (pool, pool))
+
+
+CAPTIONS: dict[str, Caption] = {
+    "7": Caption("模型相关性", "Rank correlation between models"),
+    "8": Caption("10日IC统计结果", "IC statistics, 10 sessions (T+1 to T+11)"),
+    "9": Caption("20日IC统计结果", "IC statistics, 20 sessions (T+1 to T+21)"),
+    "10": Caption(
+        "中证全指-20分组年化收益对比", "CSI All Share: annual return of each of 20 groups"
+    ),
+    "11": Caption(
+        "中证全指-TOP组超额走势对比", "CSI All Share: top group, cumulative excess over the index"
+    ),
+    "12": Caption("中证全指-TOP组逐年收益对比", "CSI All Share: top group, return by year"),
+    "13": Caption("中证全指-TOP组绩效统计", "CSI All Share: performance of the top group"),
+    **_pool_captions(14, "csi300"),
+    **_pool_captions(17, "csi500"),
+    **_pool_captions(20, "csi1000"),
+}
+
+#: Column heads by key: Chinese, English with unit, kind of number.
+HEADS: dict[str, tuple[str, str, str]] = {
+    "factor": ("模型", "model", "model"),
+    "factor_a": ("模型甲", "model A", "model"),
+    "factor_b": ("模型乙", "model B", "model"),
+    "model": ("模型", "model", "text"),
+    "loss": ("损失函数", "loss", "text"),
+    "pool": ("股票池", "pool", "pool"),
+    "mode": ("成交方式", "trading", "mode"),
+    "source": ("来源", "source", "source"),
+    "group": ("组", "group", "int"),
+    "year": ("年份", "year", "text"),
+    "period": ("区间", "period", "text"),
+    "horizon": ("预测期", "horizon, sessions", "int"),
+    "rank_ic": ("RankIC", "mean", "ic"),
+    "rank_icir": ("RankICIR", "mean / std, daily", "num"),
+    "ic_win_rate": ("IC胜率", "win rate, %", "pct1"),
+    "n_dates": ("交易日", "dates", "int"),
+    "mean_pairs": ("日均样本", "stocks a date", "int"),
+    "nw_lag": ("NW滞后", "lag, sessions", "int"),
+    "nw_t": ("NW t", "Bartlett, fixed-b", "num"),
+    "nw_p": ("NW p", "fixed-b, two-sided", "p"),
+    "nonoverlap_rank_ic": ("不重叠RankIC", "non-overlapping", "ic"),
+    "nonoverlap_t": ("不重叠 t", "non-overlapping", "num"),
+    "nonoverlap_p": ("不重叠 p", "two-sided", "p"),
+    "n_nonoverlap": ("不重叠样本", "non-overlapping dates", "int"),
+    "naive_t_invalid": ("朴素 t：无效", "naive t: INVALID, windows overlap", "num"),
+    "annual_return": ("年化收益", "annual return, %", "pct"),
+    "sharpe": ("夏普比率", "Sharpe, rf 0", "num"),
+    "max_drawdown": ("最大回撤", "max drawdown, %", "pct"),
+    "benchmark_annual": ("指数年化", "index annual, %", "pct"),
+    "annual_excess": ("超额年化", "annual excess (p − b), %", "pct"),
+    "annual_excess_ratio": ("超额年化（净值比）", "annual excess, ratio series, %", "pct"),
+    "total_return_excess_ratio": ("全收益超额年化", "excess over total-return stand-in, %", "pct"),
+    "dividend_part": ("分红部分", "dividend part, % a year", "pct"),
+    "excess_sharpe": ("超额夏普", "excess Sharpe", "num"),
+    "excess_max_drawdown": ("超额最大回撤", "excess max drawdown, %", "pct"),
+    "one_way_turnover": ("平均单边换手", "one-way turnover, share of NAV a rebalance", "num"),
+    "n_returns": ("日收益数", "daily returns", "int"),
+    "n_rebalances": ("调仓数", "rebalances", "int"),
+    "mean_members": ("平均成员", "mean members", "num1"),
+    "spearman": ("秩相关", "mean Spearman", "num"),
+    "member_days": ("成分股日", "member stock-days", "int"),
+    "scored": ("有得分", "scored stock-days", "int"),
+    "name": ("账本", "ledger", "text"),
+    "unit": ("单位", "unit", "text"),
+    "step": ("步", "step", "int"),
+    "rule": ("规则", "rule", "text"),
+    "removed": ("剔除", "removed", "int"),
+    "remaining": ("剩余", "remaining", "int"),
+    "event": ("事件", "event", "text"),
+    "asset": ("股票", "stock", "text"),
+    "detail": ("说明", "detail", "text"),
+    "date": ("日期", "date", "text"),
+    "count": ("次数", "count", "int"),
+    "start_date": ("起始收盘", "from the close of", "text"),
+    "end_date": ("截止收盘", "to the close of", "text"),
+    "seed": ("种子", "seed", "text"),
+    "epochs": ("轮数", "epochs run", "int"),
+    "best_epoch": ("最佳轮", "best epoch", "int"),
+    "days": ("训练日", "training days", "int"),
+    "stocks": ("每批股票", "stocks a batch", "int"),
+    "params": ("参数量", "parameters", "int"),
+    "val_rank_ic": ("验证RankIC", "validation RankIC", "ic"),
+    "stage": ("阶段", "stage", "text"),
+    "seconds": ("耗时", "seconds", "num1"),
+}

@@ -1,0 +1,167 @@
+"""Put the exhibits together and write the page with its CSVs, all or nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from factorlab.errors import ConfigError
+from factorlab.report.exhibit import Exhibit
+from factorlab.report.exhibits_groups import groups_exhibit, performance_exhibit
+from factorlab.report.exhibits_ic import correlation_exhibit, ic_exhibit
+from factorlab.report.exhibits_pool import (
+    curves_exhibit,
+    pool_captions,
+    year_bars_exhibit,
+    year_table_exhibit,
+    yearly_returns_exhibit,
+)
+from factorlab.report.inputs import Inputs
+from factorlab.report.names import CAPTIONS, POOLS, SIMULATED
+from factorlab.report.provenance import Section, data_sections, difference_reasons
+from factorlab.report.reference import load_printed
+from factorlab.report.run_info import RunInfo
+from factorlab.report.summary import cards, rule_text, summary_table
+from factorlab.report.tables import Table
+
+__all__ = ["build_report", "exhibits"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def exhibits(inputs: Inputs) -> list[Exhibit]:
+    """Return exhibits 7 to 22 in the report's order, then those of a user's own pools."""
+    out = [
+        correlation_exhibit(inputs),
+        ic_exhibit(inputs, "8", 10),
+        ic_exhibit(inputs, "9", 20),
+        groups_exhibit(inputs),
+        curves_exhibit(inputs, "11", "all_share", CAPTIONS["11"]),
+        yearly_returns_exhibit(inputs),
+        performance_exhibit(inputs),
+    ]
+    for first, pool in ((14, "csi300"), (17, "csi500"), (20, "csi1000")):
+        bars, curve, table = (str(first + i) for i in range(3))
+        out.append(year_bars_exhibit(inputs, bars, pool, CAPTIONS[bars]))
+        out.append(curves_exhibit(inputs, curve, pool, CAPTIONS[curve]))
+        out.append(year_table_exhibit(inputs, table, pool, CAPTIONS[table]))
+    own = [p for p in inputs.pools if p not in POOLS]
+    for i, pool in enumerate(own):
+        captions = pool_captions(pool)
+        names = [f"S{3 * i + k}" for k in (1, 2, 3)]
+        out.append(year_bars_exhibit(inputs, names[0], pool, captions[0]))
+        out.append(curves_exhibit(inputs, names[1], pool, captions[1]))
+        out.append(year_table_exhibit(inputs, names[2], pool, captions[2]))
+    return out
+
+
+def build_report(
+    run: RunInfo,
+    tables: Mapping[str, pd.DataFrame],
+    out_dir: Path | str,
+    *,
+    reference: Path | str | None = None,
+) -> Path:
+    """Write the tear sheet: ``index.html`` and one CSV a table beside it.
+
+    The page is one file that loads nothing. The same input gives the same bytes. It is built in
+    a neighbouring folder and moved into place, so `out_dir` never holds a part of a report.
+
+    Parameters
+    ----------
+    run : RunInfo
+        What the tables do not say: title, settings, hashes, trainings.
+    tables : mapping of str to DataFrame
+        The tables of an `Evaluation`.
+    out_dir : Path
+        New, empty, or an earlier report, which is replaced.
+    reference : Path, optional
+        Folder of the printed numbers; by default those of the package.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ConfigError
+        If `out_dir` holds other things than a report.
+    DataError
+        If a table lacks a column.
+    """
+    out = Path(out_dir)
+    _check_target(out)
+    inputs = Inputs(run, tables, load_printed(Path(reference) if reference else None))
+    shown, sections, summary = exhibits(inputs), data_sections(inputs), summary_table(inputs)
+    page = _render(inputs, shown, sections, summary)
+    building, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    for leftover in (building, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    building.mkdir(parents=True)
+    for table in _tables(shown, sections, summary):
+        table.write_csv(building)
+    (building / "index.html").write_text(page, encoding="utf-8", newline="\n")
+    if out.exists():
+        out.rename(old)
+    building.rename(out)
+    if old.exists():
+        shutil.rmtree(old)
+    return out / "index.html"
+
+
+def _check_target(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ConfigError(f"`out_dir` must be a folder; got the file {out}; name another one")
+    others = [p.name for p in out.iterdir() if p.name != "index.html" and p.suffix != ".csv"]
+    if others:
+        raise ConfigError(
+            f"`out_dir` must be new, empty or an earlier report; got '{sorted(others)[0]}' in"
+            f" {out}; name another folder"
+        )
+
+
+def _tables(shown: list[Exhibit], sections: list[Section], summary: Table) -> list[Table]:
+    return [
+        summary,
+        *(t for e in shown for t in e.all_tables),
+        *(t for s in sections for t in s.tables),
+    ]
+
+
+def _render(inputs: Inputs, shown: list[Exhibit], sections: list[Section], summary: Table) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.j2").render(
+        run=inputs.run,
+        inputs=inputs,
+        exhibits=shown,
+        sections=sections,
+        summary=summary,
+        cards=cards(inputs),
+        rule=rule_text(len(inputs.models)),
+        reasons=difference_reasons(inputs),
+        simulated_words=SIMULATED,
+        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=digest,
+        svg=Markup,
+    )

@@ -1,0 +1,230 @@
+"""The lower part of the page: data, checks, settings, trainings, ledgers, hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from factorlab.report.inputs import Inputs
+from factorlab.report.names import REPORT_MODELS, REPORT_SPAN
+from factorlab.report.tables import Column, Table, columns_for
+
+__all__ = ["Section", "data_sections", "difference_reasons"]
+
+_MOST_ROWS = 240  # on the page; the CSV has all
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A titled group of tables."""
+
+    id: str
+    zh: str
+    en: str
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...] = ()
+
+
+def data_sections(inputs: Inputs) -> list[Section]:
+    """Return the sections below the exhibits, in order; empty ones say so."""
+    run = inputs.run
+    ledgers = [
+        _plain("ledger_market", run.ledgers, "市场与股票域 Market and universe"),
+        _plain("ledger_evaluation", inputs.table("ledger"), "评价 Evaluation"),
+    ]
+    return [
+        Section("checks", "基准与交易日核对", "Benchmark and schedule checks", *_checks(inputs)),
+        Section(
+            "coverage",
+            "覆盖与事件",
+            "Coverage and events",
+            tuple(t for t in (*_coverage(inputs), *_events(inputs)) if t),
+            (
+                "无得分的成分股按原因计数，加总相符。"
+                "Members without a score, by reason; rows add up.",
+            ),
+        ),
+        Section(
+            "ledger",
+            "筛选账本",
+            "Ledgers of every filter",
+            tuple(t for t in ledgers if t),
+            ("每一步：剔除多少、剩余多少。Each step: what it removed and what remained.",),
+        ),
+        Section(
+            "settings",
+            "设置与训练",
+            "Settings and trainings",
+            tuple(
+                t
+                for t in (
+                    _settings(run.settings),
+                    _plain("training", run.training, "逐次训练 Each training"),
+                    _plain("timings", run.timings, "耗时 Timings"),
+                )
+                if t
+            ),
+        ),
+        Section(
+            "hashes",
+            "来源与哈希",
+            "Provenance: the hashes that made this page",
+            (
+                Table(
+                    "hashes",
+                    (Column("what", "对象", "what"), Column("hash", "哈希", "hash", css="mono")),
+                    pd.DataFrame(list(run.hashes.items()), columns=["what", "hash"]).map(str),
+                ),
+            ),
+        ),
+    ]
+
+
+def difference_reasons(inputs: Inputs) -> list[str]:
+    """Return known reasons why ours differ from the printed, from the facts of the run."""
+    run = inputs.run
+    if not any(m in REPORT_MODELS for m in inputs.models):
+        return []
+    if run.simulated:
+        return [
+            "本页为模拟数据：研报数字来自真实市场，两者之差没有意义。These data are simulated: the"
+            " printed numbers are of the real market, and the difference to them means nothing."
+        ]
+    out = [
+        "数据：研报用 Wind，本文用所列来源；指数成分、行业、ST、股本的来源不同。Data: the report"
+        " used Wind, this run the sources named below; members, industries, ST and shares differ."
+    ]
+    training = run.training
+    if training is not None and len(training):
+        facts = []
+        if "seed" in training:
+            seeds = sorted({str(s) for s in training["seed"]})
+            if seeds != ["0", "3407", "42"]:
+                facts.append(f"种子 seeds {', '.join(seeds)}（研报 printed: 0, 42, 3407）")
+        for key, words in (("epochs", "轮数 epochs"), ("stocks", "每批股票 stocks a batch")):
+            if key in training and training[key].notna().any():
+                facts.append(f"{words} ≤ {training[key].max():,.0f}")
+        if "year" in training:
+            years = sorted({str(y) for y in training["year"]})
+            facts.append(f"重训于 retrained at the end of {', '.join(years)}")
+        if facts:
+            out.append(f"训练 Training: {'; '.join(facts)}.")
+    dates = inputs.table("top_nav")["date"]
+    if len(dates):
+        first, last = str(dates.min())[:10], str(dates.max())[:10]
+        if first[:7] != REPORT_SPAN[0][:7] or last != REPORT_SPAN[1]:
+            out.append(
+                f"区间：本文 {first} 至 {last}，研报 {REPORT_SPAN[0]} 至 {REPORT_SPAN[1]}。"
+                f"Span: ours {first} to {last}, printed {REPORT_SPAN[0]} to {REPORT_SPAN[1]}."
+            )
+    return out
+
+
+def _checks(inputs: Inputs) -> tuple[tuple[Table, ...], tuple[str, ...]]:
+    tables: list[Table | None] = []
+    notes = []
+    benchmark = inputs.table("benchmark")
+    table = _plain("benchmark", benchmark, "指数年化 Annual return of the pools' indices", "pct")
+    if table:
+        tables.append(table)
+        notes.append(
+            "研报表 13 的绝对减超额恒为 6.08 %。更早起点的行只核对指数数据，从不进入超额。Absolute"
+            " minus excess is 6.08 % in each row of the printed exhibit 13. Rows of earlier starts"
+            " only check the index data and never enter an excess."
+        )
+    schedule = inputs.table("schedule")
+    if len(schedule):
+        first, last = schedule.iloc[0], schedule.iloc[-1]
+        notes.append(
+            f"调仓 Rebalances: {len(schedule)}; 首个信号 first signal"
+            f" {first['signal_date']}, 首次交易 first trade {first['trade_date']},"
+            f" 末次交易 last trade {last['trade_date']}."
+        )
+        tables.append(_csv_only(_plain("schedule", schedule, "")))
+    return tuple(t for t in tables if t), tuple(notes)
+
+
+def _coverage(inputs: Inputs) -> list[Table | None]:
+    frame = inputs.table("coverage")
+    if frame.empty:
+        return []
+    counts = [c for c in frame.columns if c not in ("factor", "pool", "year")]
+    total = frame.groupby(["factor", "pool"], sort=False)[counts].sum().reset_index()
+    total.insert(4, "scored_share", total["scored"] / total["member_days"].where(lambda x: x > 0))
+    share = Column("scored_share", "得分占比", "scored, %", "pct")
+    columns = [share if c.key == "scored_share" else c for c in _columns(total, "int")]
+    whole = Table("coverage_total", tuple(columns), total, "覆盖 Coverage by pool")
+    years = _plain("coverage", frame, "逐年覆盖 Coverage by pool and year", "int")
+    return [whole, _csv_only(years) if years and len(frame) > _MOST_ROWS else years]
+
+
+def _events(inputs: Inputs) -> list[Table | None]:
+    frame = inputs.table("events")
+    if frame.empty:
+        return []
+    keys = [k for k in ("event", "factor", "pool") if k in frame.columns]
+    counts = frame.groupby(keys, sort=True, dropna=False).size().rename("count").reset_index()
+    return [
+        _plain("events_count", counts, "事件计数 Events, counted"),
+        _csv_only(_plain("events", frame, "")),
+    ]
+
+
+def _csv_only(table: Table | None) -> Table | None:
+    if table is None:
+        return None
+    return Table(table.name, table.columns, table.frame, table.title, shown=0)
+
+
+def _settings(settings: Mapping[str, Any]) -> Table:
+    rows = pd.DataFrame(list(_flat(settings)), columns=["key", "value"])
+    columns = (Column("key", "设置", "setting"), Column("value", "值", "value", css="mono"))
+    return Table("settings", columns, rows, "设置 Settings")
+
+
+def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping):
+            yield from _flat(value, name)
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            items = sorted(map(str, value)) if isinstance(value, (set, frozenset)) else value
+            yield name, ", ".join(map(str, items))
+        else:
+            yield name, str(value)
+
+
+def _plain(name: str, frame: pd.DataFrame | None, title: str, numbers: str = "") -> Table | None:
+    """Return a table of `frame` as it is; number columns without a known head are `numbers`."""
+    if frame is None or frame.empty:
+        return None
+    frame = frame.reset_index(drop=True)
+    frame.columns = [str(c) for c in frame.columns]
+    shown = _MOST_ROWS if len(frame) > _MOST_ROWS else None
+    columns = _columns(frame, numbers)
+    words = [c.key for c in columns if c.is_text]
+    frame[words] = frame[words].astype(object).map(_word)
+    return Table(name, columns, frame, title, shown=shown)
+
+
+def _columns(frame: pd.DataFrame, numbers: str) -> tuple[Column, ...]:
+    kinds = {}
+    for key in frame.columns:
+        number = pd.api.types.is_numeric_dtype(frame[key])
+        number = number and not pd.api.types.is_bool_dtype(frame[key])
+        known = columns_for([key])[0]
+        if number and known.is_text and key not in ("year", "seed", "period"):
+            whole = pd.api.types.is_integer_dtype(frame[key])
+            kinds[key] = numbers or ("int" if whole else "num")
+        elif not number and not known.is_text:
+            kinds[key] = "text"
+    return columns_for([str(c) for c in frame.columns], **kinds)
+
+
+def _word(value: object) -> str:
+    if value is None or value is pd.NaT or value is pd.NA or value != value:
+        return ""
+    return str(value)[:10] if isinstance(value, pd.Timestamp) else str(value)

@@ -1,0 +1,106 @@
+"""Make an SVG from a matplotlib figure that a page can take in as it is.
+
+Layout is measured with the one font matplotlib brings, so the bytes do not depend on the fonts
+of the machine; the browser then draws the text with a Chinese font of its own. Colours are
+tokens that become CSS variables, so that one drawing serves light, dark and print.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+__all__ = ["BENCHMARK", "GRID", "INK", "MUTED", "SURFACE", "colour", "drawing", "to_svg"]
+
+_NAMES = "ink grid muted bench rest surface m0 m1 m2 m3 m4 m5 m6 m7".split()
+
+
+def colour(name: str) -> str:
+    """Return the token of a colour of the page, to be used in a figure."""
+    return f"#0101{_NAMES.index(name):02x}"
+
+
+INK, GRID, MUTED = colour("ink"), colour("grid"), colour("muted")
+BENCHMARK, SURFACE = colour("bench"), colour("surface")
+
+_RC: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "factorlab",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    # A factor's name may hold dollar signs.
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.unicode_minus": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "path.simplify": True,
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Hold the settings under which figures are made and written."""
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        # The measuring font has no Chinese; the browser's has.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        yield
+
+
+def to_svg(figure: Figure, prefix: str, label: str) -> str:
+    """Return the figure as an ``<svg>`` element for a page.
+
+    Parameters
+    ----------
+    figure : Figure
+    prefix : str
+        Put before every id, so that several figures do not clash. Letters, digits and ``-``.
+    label : str
+        What a screen reader says.
+    """
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(
+        buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    text = re.sub(r"#0101([0-9a-f]{2})", lambda m: f"var(--{_NAMES[int(m[1], 16)]})", text)
+    # Matplotlib scopes its only style rule by nothing; inside a page it would reach every figure.
+    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.S)
+    text = re.sub(r"font: ([\d.]+)px 'DejaVu Sans'", r"font-size: \1px", text)
+    text = re.sub(r"font-family: 'DejaVu Sans';? ?", "", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    head = f'<svg class="fig" role="img" aria-label="{_attribute(label)}" '
+    text = re.sub(r'<svg (?:[^>]*?)(viewBox="[^"]*")[^>]*>', head + r"\1>", text, count=1)
+    return text.strip()
+
+
+def _attribute(text: str) -> str:
+    for raw, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(raw, safe)
+    return text.replace("\\", "\\\\")
