@@ -18,7 +18,16 @@ from factorlab.market.schema import TABLES
 from factorlab.market.sources.tables import Source, read_fundamentals, read_table
 from factorlab.market.steps import StepField, intervals_as_steps, merge_intervals, overlap
 
-__all__ = ["EARLY", "POOLS", "STAND_INS", "ST_SOURCES", "Facts", "Stocks", "read_facts", "read_stocks"]
+__all__ = [
+    "EARLY",
+    "POOLS",
+    "STAND_INS",
+    "ST_SOURCES",
+    "Facts",
+    "Stocks",
+    "read_facts",
+    "read_stocks",
+]
 
 POOLS = {
     "000985.CSI": "all_share",
@@ -48,12 +57,16 @@ class Stocks:
         NaT where not given.
     former : dict
         A code that was given up -> the code of the company now.
+    extra : int
+        Codes added because an index had them as a member, though the list of stocks lacks them:
+        they keep the pools whole and never have a bar.
     """
 
     assets: npt.NDArray[np.str_]
     list_date: npt.NDArray[np.datetime64]
     delist_date: npt.NDArray[np.datetime64]
     former: dict[str, str]
+    extra: int = 0
 
 
 def read_stocks(source: Source) -> Stocks:
@@ -93,7 +106,31 @@ def read_stocks(source: Source) -> Stocks:
             f"`delist_date` must not precede list_date; got {delisted[k]} before {listed[k]} for"
             f" {assets[k]} in {source.tables['stocks'].name}; mend the row"
         )
-    return Stocks(assets, listed, delisted, former)
+    return _with_members(source, Stocks(assets, listed, delisted, former))
+
+
+def _with_members(source: Source, stocks: Stocks) -> Stocks:
+    """Add index members that the list of stocks lacks, so that no member goes uncounted."""
+    table = read_table(source, "members")
+    if table is None:
+        return stocks
+    distinct = np.unique(table["ts_code"].astype(str))
+    try:
+        codes = normalize_codes(distinct)
+    except DataError as error:
+        raise DataError(f"{error} of {source.tables['members'].name}") from None
+    known = set(stocks.assets.tolist()) | set(stocks.former)
+    extra = sorted(set(codes.tolist()) - known)
+    assets = np.concatenate([stocks.assets, np.array(extra, dtype="U9")])
+    order = np.argsort(assets)
+    none = np.full(len(extra), "NaT", dtype="datetime64[D]")
+    return Stocks(
+        assets[order],
+        np.concatenate([stocks.list_date, none])[order],
+        np.concatenate([stocks.delist_date, none])[order],
+        stocks.former,
+        len(extra),
+    )
 
 
 @dataclass

@@ -72,9 +72,7 @@ class IngestResult:
 
     def __str__(self) -> str:
         if self.skipped:
-            return (
-                f"{self.store_path} already holds this input ({self.hash[:12]}): nothing to do"
-            )
+            return f"{self.store_path} already holds this input ({self.hash[:12]}): nothing to do"
         return (
             f"{self.store_path}: {self.ledger.total_out:,} stock-days in {self.seconds:.1f} s"
             f" ({self.hash[:12]})"
@@ -136,6 +134,10 @@ def ingest(
     last_bar = np.where(some, n_dates - 1 - traded[::-1].argmax(axis=0), -1).astype(np.int32)
     facts = read_facts(tables, dates, stocks, first_bar)
     facts.counts["bars: first bars without pre_close"] = without_pre_close
+    facts.counts["members: codes without a row in stocks, kept without bars"] = stocks.extra
+    listed = _list_index(dates, calendar, stocks.list_date)
+    early = first_bar < listed
+    facts.counts["stocks: first bar before list_date, listed from the bar"] = int(early.sum())
     facts.counts["bars: rows with amount / volume outside low..high"] = dense.rows_vwap_outside
     ledger = Ledger(
         "ingest",
@@ -151,7 +153,8 @@ def ingest(
             "dates": dates,
             "calendar": calendar,
             "assets": stocks.assets,
-            "list_index": _list_index(dates, calendar, stocks.list_date),
+            # A trade proves the listing, whatever date the table gives.
+            "list_index": np.where(early, first_bar, listed),
             "delist_index": _delist_index(dates, stocks.delist_date),
             "first_bar": first_bar,
             "last_bar": last_bar,
@@ -162,9 +165,7 @@ def ingest(
             writer.array(name, values)
         indices = sorted(facts.index_close)
         levels = [facts.index_close[code] for code in indices]
-        writer.array(
-            "index_close", np.stack(levels, axis=1) if levels else np.empty((n_dates, 0))
-        )
+        writer.array("index_close", np.stack(levels, axis=1) if levels else np.empty((n_dates, 0)))
         if facts.fundamentals is not None:
             writer.bytes("fundamentals.parquet", facts.fundamentals)
         chain = _write_fields(writer, dense, facts, say)
@@ -209,9 +210,7 @@ def _calendar(tables: Source) -> npt.NDArray[np.datetime64]:
     return days
 
 
-def _axis(
-    tables: Source, calendar: npt.NDArray[np.datetime64]
-) -> npt.NDArray[np.datetime64]:
+def _axis(tables: Source, calendar: npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]:
     """Return the sessions from the first to the last bar."""
     spans = [(path, span) for path in tables.bars if (span := day_span(path)) is not None]
     if not spans:

@@ -140,9 +140,7 @@ class AdjustmentChain:
                 )
             self.splits += int(np.count_nonzero(is_split))
             self._total[at] = np.where(fresh, 1.0, self._total[at] * step)
-            self._split[at] = np.where(
-                fresh, 1.0, self._split[at] * np.where(is_split, step, 1.0)
-            )
+            self._split[at] = np.where(fresh, 1.0, self._split[at] * np.where(is_split, step, 1.0))
             self._close[at] = close[t, at]
             self._shares[at] = shares[t, at]
             total[t], split[t] = self._total, self._split
