@@ -61,6 +61,13 @@ def check_bars(bars: Bars) -> int:
         values = getattr(bars, name)
         outside = (values < bars.low) | (values > bars.high)
         _refuse(bars, outside, name, "lie in low..high", "mend the row", also="high")
+    for name, values in bars.limits.items():
+        _refuse(bars, values < 0, name, "be > 0 or empty", "mend it")
+    if bars.limits:
+        crossed = (bars.limits["up_limit"] > 0) & (
+            bars.limits["down_limit"] > bars.limits["up_limit"]
+        )
+        _refuse(bars, crossed, "down_limit", "be <= up_limit", "mend the row", also="up_limit")
     return _check_units(bars)
 
 
@@ -98,7 +105,7 @@ def _refuse(
 
 
 def _shown(bars: Bars, name: str, row: int) -> str:
-    value = getattr(bars, name)[row]
+    value = (bars.limits[name] if name in bars.limits else getattr(bars, name))[row]
     return f"{value:g}" if name in ("volume", "amount") else f"{value / 100:.2f} CNY"
 
 
@@ -143,6 +150,8 @@ class DenseBars:
         Strictly increasing.
     former : mapping of str to str
         A code that a company gave up -> the one it has now.
+    known : ndarray of bool, shape [N]
+        Assets that may have bars: those of the stocks table.
 
     Attributes
     ----------
@@ -150,6 +159,8 @@ class DenseBars:
         Fen; 0 where there is no bar (pre_close also where a first bar lacks it).
     volume, amount : ndarray of float64, shape [T, N]
         Shares and CNY; 0 where there is no bar.
+    limits : dict of str to ndarray of int32, shape [T, N]
+        ``up_limit`` and ``down_limit`` in fen, 0 where not given; empty where no file has them.
     """
 
     def __init__(
@@ -157,15 +168,18 @@ class DenseBars:
         dates: npt.NDArray[np.datetime64],
         assets: npt.NDArray[np.str_],
         former: Mapping[str, str],
+        known: npt.NDArray[np.bool_],
     ) -> None:
         self.dates = dates
         self.assets = assets
         self.former = former
+        self.known = known
         shape = (len(dates), len(assets))
         self.open, self.high, self.low, self.close, self.pre_close = (
             np.zeros(shape, dtype=np.int32) for _ in range(5)
         )
         self.volume, self.amount = (np.zeros(shape) for _ in range(2))
+        self.limits: dict[str, npt.NDArray[np.int32]] = {}
         self.rows_in = 0
         self.rows_without_volume = 0
         self.rows_vwap_outside = 0
@@ -203,22 +217,25 @@ class DenseBars:
                 " drop one of them"
             )
         for name in (*PRICES, "pre_close", "volume", "amount"):
-            values = getattr(bars, name)
-            getattr(self, name).ravel()[cell] = values if keep.all() else values[keep]
+            getattr(self, name).ravel()[cell] = getattr(bars, name)[keep]
+        for name, values in bars.limits.items():
+            if name not in self.limits:
+                self.limits[name] = np.zeros(self.close.shape, dtype=np.int32)
+            self.limits[name].ravel()[cell] = values[keep]
 
     def _columns(self, bars: Bars) -> npt.NDArray[np.int64]:
         """Return the column of each code of the file."""
-        out = np.empty(len(bars.codes), dtype=np.int64)
-        for k, raw in enumerate(bars.codes):
+        out = np.zeros(len(bars.codes), dtype=np.int64)
+        # A dictionary may list codes that no row of the file uses.
+        for k in np.unique(bars.code_ids):
+            row = int(np.argmax(bars.code_ids == k))
             try:
-                code = normalize_code(raw)
+                code = normalize_code(bars.codes[k])
             except DataError as error:
-                row = int(np.argmax(bars.code_ids == k))
                 raise DataError(f"{error} (at {bars.key(row)})") from None
             code = self.former.get(code, code)
             at = int(np.searchsorted(self.assets, code))
-            if at == len(self.assets) or self.assets[at] != code:
-                row = int(np.argmax(bars.code_ids == k))
+            if at == len(self.assets) or self.assets[at] != code or not self.known[at]:
                 raise DataError(
                     f"`ts_code` must be one of the stocks table; got {code} at"
                     f" {bars.key(row)}; add it there with its listing date"

@@ -32,7 +32,7 @@ def to_day(value: str | datetime.date | np.datetime64) -> np.datetime64:
     if isinstance(value, str) and len(value) == 8 and value.isdigit():
         text = f"{value[:4]}-{value[4:6]}-{value[6:]}"
     try:
-        day = np.datetime64(text, "D")
+        day = np.array(text, dtype="datetime64[D]")[()]
     except (ValueError, TypeError):
         day = np.datetime64("NaT", "D")
     if np.isnat(day):

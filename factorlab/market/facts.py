@@ -13,20 +13,18 @@ import pyarrow.parquet as pq
 
 from factorlab.errors import DataError
 from factorlab.market.calendar import last_session, next_session
-from factorlab.market.codes import normalize_code, normalize_codes
+from factorlab.market.codes import normalize_codes
 from factorlab.market.schema import TABLES
 from factorlab.market.sources.tables import Source, read_fundamentals, read_table
 from factorlab.market.steps import StepField, intervals_as_steps, merge_intervals, overlap
+from factorlab.market.stocks import Stocks
 
 __all__ = [
-    "EARLY",
     "POOLS",
     "STAND_INS",
     "ST_SOURCES",
     "Facts",
-    "Stocks",
     "read_facts",
-    "read_stocks",
 ]
 
 POOLS = {
@@ -37,100 +35,12 @@ POOLS = {
 }
 STAND_INS = {"000985.CSI": "399317.SZ"}
 ST_SOURCES = {"isST flag": 1, "inferred": 2}
-EARLY = -(10**6)
 SHARE_UNIT = 1e4
 SHARE_RULE = (
     "total shares are one constant value that starts after the store's first session, and no"
     " valuation row of the fundamentals confirms a count for the stock (without fundamentals:"
     " one single record)"
 )
-
-
-@dataclass(frozen=True)
-class Stocks:
-    """Listings, on the asset axis.
-
-    Parameters
-    ----------
-    assets : ndarray of str, shape [N]
-    list_date, delist_date : ndarray of datetime64[D], shape [N]
-        NaT where not given.
-    former : dict
-        A code that was given up -> the code of the company now.
-    extra : int
-        Codes added because an index had them as a member, though the list of stocks lacks them:
-        they keep the pools whole and never have a bar.
-    """
-
-    assets: npt.NDArray[np.str_]
-    list_date: npt.NDArray[np.datetime64]
-    delist_date: npt.NDArray[np.datetime64]
-    former: dict[str, str]
-    extra: int = 0
-
-
-def read_stocks(source: Source) -> Stocks:
-    """Read the list of stocks.
-
-    Raises
-    ------
-    DataError
-        If a code stands twice, a former code is also a current one, or a stock is delisted
-        before it is listed.
-    """
-    table = read_table(source, "stocks")
-    codes = normalize_codes(table["ts_code"])
-    order = np.argsort(codes, kind="stable")
-    assets = codes[order]
-    twice = np.flatnonzero(assets[1:] == assets[:-1])
-    if len(twice):
-        raise DataError(
-            f"`ts_code` must be unique; got {assets[twice[0]]} twice in"
-            f" {source.tables['stocks'].name}; drop one of the rows"
-        )
-    former = {}
-    for new, old in zip(codes, table.get("former_code", ()), strict=False):
-        if old:
-            former[normalize_code(old)] = str(new)
-    both = sorted(set(former) & set(assets.tolist()))
-    if both:
-        raise DataError(
-            f"`former_code` must not be a current code; got {both[0]} in"
-            f" {source.tables['stocks'].name}; drop its own row"
-        )
-    listed, delisted = table["list_date"][order], table["delist_date"][order]
-    wrong = np.flatnonzero(delisted < listed)
-    if len(wrong):
-        k = wrong[0]
-        raise DataError(
-            f"`delist_date` must not precede list_date; got {delisted[k]} before {listed[k]} for"
-            f" {assets[k]} in {source.tables['stocks'].name}; mend the row"
-        )
-    return _with_members(source, Stocks(assets, listed, delisted, former))
-
-
-def _with_members(source: Source, stocks: Stocks) -> Stocks:
-    """Add index members that the list of stocks lacks, so that no member goes uncounted."""
-    table = read_table(source, "members")
-    if table is None:
-        return stocks
-    distinct = np.unique(table["ts_code"].astype(str))
-    try:
-        codes = normalize_codes(distinct)
-    except DataError as error:
-        raise DataError(f"{error} of {source.tables['members'].name}") from None
-    known = set(stocks.assets.tolist()) | set(stocks.former)
-    extra = sorted(set(codes.tolist()) - known)
-    assets = np.concatenate([stocks.assets, np.array(extra, dtype="U9")])
-    order = np.argsort(assets)
-    none = np.full(len(extra), "NaT", dtype="datetime64[D]")
-    return Stocks(
-        assets[order],
-        np.concatenate([stocks.list_date, none])[order],
-        np.concatenate([stocks.delist_date, none])[order],
-        stocks.former,
-        len(extra),
-    )
 
 
 @dataclass
@@ -265,12 +175,13 @@ def _pools(source: Source, axes: _Axes, n: int) -> dict[str, tuple[str, StepFiel
     table = read_table(source, "members")
     named = {str(index): str(name) for name, index in source.market.get("pools", {}).items()}
     names = POOLS | named
-    if table is None:
+    if not table:
         return {}
     keep, at, first, last = axes.spans("members", table)
     index = table["index_code"][keep].astype(str)
-    codes = [c for c in names if c in index] + sorted(set(index.tolist()) - set(names))
-    out = {}
+    found: set[str] = set(index.tolist())
+    codes = [c for c in names if c in found] + sorted(found - set(names))
+    out: dict[str, tuple[str, StepField]] = {}
     for code in codes:
         mine = index == code
         who, begin, end = merge_intervals(at[mine], first[mine], last[mine])
@@ -284,7 +195,7 @@ def _pools(source: Source, axes: _Axes, n: int) -> dict[str, tuple[str, StepFiel
 
 def _index_levels(source: Source, axes: _Axes) -> dict[str, npt.NDArray[np.float64]]:
     table = read_table(source, "index_daily")
-    if table is None:
+    if not table:
         return {}
     path = source.tables["index_daily"]
     rows = np.searchsorted(axes.dates, table["trade_date"]).clip(max=len(axes.dates) - 1)
@@ -314,7 +225,7 @@ def _index_levels(source: Source, axes: _Axes) -> dict[str, npt.NDArray[np.float
 
 def _industry(source: Source, axes: _Axes, n: int) -> tuple[StepField, list[str]]:
     table = read_table(source, "industry")
-    if table is None:
+    if not table:
         none = np.empty(0, dtype=np.int16)
         return intervals_as_steps(none, none, none, none, n, -1), []
     keep, at, first, last = axes.spans("industry", table)
@@ -333,7 +244,7 @@ def _industry(source: Source, axes: _Axes, n: int) -> tuple[StepField, list[str]
 
 def _st(source: Source, axes: _Axes, n: int) -> dict[str, StepField]:
     table = read_table(source, "st")
-    if table is None:
+    if not table:
         none = np.empty(0, dtype=np.int64)
         off = np.empty(0, dtype=bool)
         return {s: intervals_as_steps(none, none, none, off, n, False) for s in ST_SOURCES}
@@ -361,7 +272,7 @@ def _shares(
     valued: npt.NDArray[np.bool_] | None,
 ) -> tuple[StepField, StepField, npt.NDArray[np.bool_]]:
     table = read_table(source, "shares")
-    if table is None:
+    if not table:
         none, empty = np.empty(0, dtype=np.int64), np.empty(0)
         field_ = [StepField(none, none, empty, n, np.nan) for _ in range(2)]
         return field_[0], field_[1], np.zeros(n, dtype=bool)
@@ -405,7 +316,7 @@ def _shares(
 def _rebuilt(source: Source, axes: _Axes, n: int) -> npt.NDArray[np.bool_]:
     out = np.zeros(n, dtype=bool)
     table = read_table(source, "quality_notes")
-    if table is None:
+    if not table:
         return out
     at = axes.columns(table["ts_code"], "quality_notes")
     rows = np.nan_to_num(table["rows_price_rebuilt"]) + np.nan_to_num(

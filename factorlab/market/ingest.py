@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +13,7 @@ import numpy.typing as npt
 
 from factorlab.errors import DataError, StoreError
 from factorlab.market.bars import PRICES, DenseBars
-from factorlab.market.calendar import next_session
-from factorlab.market.facts import (
-    EARLY,
-    SHARE_RULE,
-    STAND_INS,
-    Facts,
-    Stocks,
-    read_facts,
-    read_stocks,
-)
+from factorlab.market.facts import SHARE_RULE, STAND_INS, Facts, read_facts
 from factorlab.market.ledger import Ledger
 from factorlab.market.schema import FIELDS, FORMAT_VERSION
 from factorlab.market.sources.tables import (
@@ -35,17 +25,15 @@ from factorlab.market.sources.tables import (
     read_table,
 )
 from factorlab.market.steps import AdjustmentChain
+from factorlab.market.stocks import Stocks, delist_rows, list_rows, read_stocks
 from factorlab.market.store import Store, read_manifest
 from factorlab.market.writer import StoreWriter, check_space
+from factorlab.progress import SILENT, Progress
 
 __all__ = ["IngestResult", "ingest"]
 
 # Rows a block: small enough to stay in the cache's reach, large enough for numpy.
 _BLOCK = 64
-# Sessions a calendar day, to place listings older than the calendar.
-_SESSIONS_PER_DAY = 242 / 365.25
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -79,9 +67,7 @@ class IngestResult:
         )
 
 
-def ingest(
-    source: str | Path, out: str | Path, *, progress: Progress | None = None
-) -> IngestResult:
+def ingest(source: str | Path, out: str | Path, *, progress: Progress = SILENT) -> IngestResult:
     """Make a store of a folder of tables.
 
     The same input again is a no-op. The store is written beside its final place and renamed
@@ -93,8 +79,7 @@ def ingest(
         Folder of tables; see ``data/SCHEMA.md``.
     out : path
         Folder of the store, by custom ``NAME.store``.
-    progress : callable, optional
-        Called as ``progress(stage, done, total)``.
+    progress : Progress, optional
 
     Returns
     -------
@@ -116,16 +101,15 @@ def ingest(
         ledger = Ledger.from_dict(old["ledger"])
         return IngestResult(out, old["hash"], time.perf_counter() - began, True, ledger)
 
-    say = progress or _silent
     calendar = _calendar(tables)
     dates = _axis(tables, calendar)
     stocks = read_stocks(tables)
     check_space(out, _bytes_needed(len(dates), len(stocks.assets), tables))
-    dense = DenseBars(dates, stocks.assets, stocks.former)
-    for k, path in enumerate(tables.bars):
-        say("bars", k, len(tables.bars))
-        dense.add(read_bars(path))
-    say("bars", len(tables.bars), len(tables.bars))
+    dense = DenseBars(dates, stocks.assets, stocks.former, stocks.known)
+    with progress.stage("read bars", len(tables.bars)) as tick:
+        for path in tables.bars:
+            dense.add(read_bars(path))
+            tick(1, path.name)
     without_pre_close = dense.check_first_bars()
     traded = dense.close > 0
     some = traded.any(axis=0)
@@ -134,8 +118,10 @@ def ingest(
     last_bar = np.where(some, n_dates - 1 - traded[::-1].argmax(axis=0), -1).astype(np.int32)
     facts = read_facts(tables, dates, stocks, first_bar)
     facts.counts["bars: first bars without pre_close"] = without_pre_close
-    facts.counts["members: codes without a row in stocks, kept without bars"] = stocks.extra
-    listed = _list_index(dates, calendar, stocks.list_date)
+    facts.counts["members: codes without a row in stocks, kept without bars"] = int(
+        (~stocks.known).sum()
+    )
+    listed = list_rows(dates, calendar, stocks.list_date)
     early = first_bar < listed
     facts.counts["stocks: first bar before list_date, listed from the bar"] = int(early.sum())
     facts.counts["bars: rows with amount / volume outside low..high"] = dense.rows_vwap_outside
@@ -155,7 +141,7 @@ def ingest(
             "assets": stocks.assets,
             # A trade proves the listing, whatever date the table gives.
             "list_index": np.where(early, first_bar, listed),
-            "delist_index": _delist_index(dates, stocks.delist_date),
+            "delist_index": delist_rows(dates, stocks.delist_date),
             "first_bar": first_bar,
             "last_bar": last_bar,
             "share_suspect": facts.share_suspect,
@@ -168,15 +154,11 @@ def ingest(
         writer.array("index_close", np.stack(levels, axis=1) if levels else np.empty((n_dates, 0)))
         if facts.fundamentals is not None:
             writer.bytes("fundamentals.parquet", facts.fundamentals)
-        chain = _write_fields(writer, dense, facts, say)
+        chain = _write_fields(writer, dense, facts, progress)
         facts.counts["adjustment: splits"] = chain.splits
         manifest = _manifest(writer, tables, files, dates, stocks, facts, ledger, indices)
         writer.manifest(manifest)
     return IngestResult(out, manifest["hash"], time.perf_counter() - began, False, ledger)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def _existing(out: Path, files: list[dict]) -> dict | None:
@@ -199,7 +181,7 @@ def _existing(out: Path, files: list[dict]) -> dict | None:
 
 def _calendar(tables: Source) -> npt.NDArray[np.datetime64]:
     table = read_table(tables, "calendar")
-    days = np.empty(0, "datetime64[D]") if table is None else table["trade_date"]
+    days = table["trade_date"]
     wrong = np.flatnonzero(days[1:] <= days[:-1])
     if len(wrong) or not len(days):
         got = f"{days[wrong[0] + 1]} after {days[wrong[0]]}" if len(wrong) else "no row"
@@ -226,28 +208,6 @@ def _axis(tables: Source, calendar: npt.NDArray[np.datetime64]) -> npt.NDArray[n
     return calendar[(calendar >= first) & (calendar <= last)]
 
 
-def _list_index(
-    dates: npt.NDArray[np.datetime64],
-    calendar: npt.NDArray[np.datetime64],
-    listed: npt.NDArray[np.datetime64],
-) -> npt.NDArray[np.int32]:
-    """Return the row of each listing date, estimated before the calendar begins."""
-    origin = int(np.searchsorted(calendar, dates[0]))
-    rows = next_session(calendar, listed) - origin
-    early = listed < calendar[0]
-    days = (calendar[0] - listed).astype(np.int64)
-    guess = -np.ceil(days * _SESSIONS_PER_DAY).astype(np.int64) - origin
-    rows = np.where(early, guess, rows)
-    return np.where(np.isnat(listed), EARLY, rows).astype(np.int32)
-
-
-def _delist_index(
-    dates: npt.NDArray[np.datetime64], delisted: npt.NDArray[np.datetime64]
-) -> npt.NDArray[np.int32]:
-    rows = next_session(dates, delisted)
-    return np.where(np.isnat(delisted), len(dates), rows).astype(np.int32)
-
-
 def _bytes_needed(n_dates: int, n_assets: int, tables: Source) -> int:
     cells = sum(field.itemsize for field in FIELDS.values()) + 4
     extra = tables.tables.get("fundamentals_quarterly")
@@ -255,25 +215,26 @@ def _bytes_needed(n_dates: int, n_assets: int, tables: Source) -> int:
 
 
 def _write_fields(
-    writer: StoreWriter, dense: DenseBars, facts: Facts, say: Progress
+    writer: StoreWriter, dense: DenseBars, facts: Facts, progress: Progress
 ) -> AdjustmentChain:
     """Write every field block by block, and the membership of every pool."""
     shape = dense.close.shape
-    for name, field in FIELDS.items():
-        writer.start(name, field.dtype, shape)
+    fields = [f for f in FIELDS.values() if not f.optional or f.name in dense.limits]
+    for field in fields:
+        writer.start(field.name, field.dtype, shape)
     pools = {pool: f"members_{k}" for k, pool in enumerate(facts.pools)}
     for file in pools.values():
         writer.start(file, "|b1", shape)
     chain = AdjustmentChain(shape[1])
-    for lo in range(0, shape[0], _BLOCK):
-        hi = min(lo + _BLOCK, shape[0])
-        say("fields", lo, shape[0])
-        for name, rows in _block(dense, facts, chain, lo, hi).items():
-            writer.append(name, rows.astype(FIELDS[name].dtype, copy=False))
-        for pool, file in pools.items():
-            writer.append(file, facts.pools[pool][1].block(lo, hi))
-    say("fields", shape[0], shape[0])
-    for name in (*FIELDS, *pools.values()):
+    with progress.stage("write fields", shape[0]) as tick:
+        for lo in range(0, shape[0], _BLOCK):
+            hi = min(lo + _BLOCK, shape[0])
+            for name, rows in _block(dense, facts, chain, lo, hi).items():
+                writer.append(name, rows.astype(FIELDS[name].dtype, copy=False))
+            for pool, file in pools.items():
+                writer.append(file, facts.pools[pool][1].block(lo, hi))
+            tick(hi - lo, str(dense.dates[hi - 1]))
+    for name in (*(f.name for f in fields), *pools.values()):
         writer.finish(name)
     return chain
 
@@ -285,8 +246,9 @@ def _block(
     rows = slice(lo, hi)
     empty = dense.close[rows] == 0
     out: dict[str, npt.NDArray] = {}
-    for name in (*PRICES, "pre_close"):
-        fen = getattr(dense, name)[rows]
+    fen_of = {name: getattr(dense, name)[rows] for name in (*PRICES, "pre_close")}
+    fen_of |= {name: values[rows] for name, values in dense.limits.items()}
+    for name, fen in fen_of.items():
         out[name] = np.where(fen == 0, np.nan, fen / 100)
     volume, amount = dense.volume[rows], dense.amount[rows]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -339,6 +301,7 @@ def _manifest(
                 "file": f"{name}.npy",
             }
             for name, field in FIELDS.items()
+            if f"{name}.npy" in writer.files
         },
         "files": writer.files,
         "source": files,

@@ -167,7 +167,7 @@ def price_limits(store: Store, rows: slice | None = None) -> PriceLimits:
     Returns
     -------
     PriceLimits
-        Arrays of shape [T', N].
+        Arrays of shape [T', N]. Where the vendor gave its own limit prices, those.
     """
     start, stop, step = (rows or slice(None)).indices(len(store.dates))
     at = np.arange(start, stop, step)
@@ -206,6 +206,12 @@ def _limits_of(
     known = (close > 0) & (at[:, None] >= store.list_index) & (st != ST_INFERRED)
     limited &= known
     out.state[part][known & unlimited] = UNLIMITED
+    if "up_limit" in store.fields:
+        given_up = _fen(store["up_limit"][picked])
+        given_down = _fen(store["down_limit"][picked])
+        given = (close > 0) & (given_up > 0) & (given_down > 0)
+        up, down = np.where(given, given_up, up), np.where(given, given_down, down)
+        limited |= given
     out.state[part][limited] = LIMITED
     out.up_fen[part] = np.where(limited, up, 0)
     out.down_fen[part] = np.where(limited, down, 0)

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["BAR_COLUMNS_CNY", "BAR_COLUMNS_FEN", "FIELDS", "FORMAT_VERSION", "TABLES", "Field"]
+__all__ = [
+    "BAR_COLUMNS_CNY",
+    "BAR_COLUMNS_FEN",
+    "FIELDS",
+    "FORMAT_VERSION",
+    "LIMIT_COLUMNS",
+    "TABLES",
+    "Field",
+]
 
 FORMAT_VERSION = 1
 
@@ -29,6 +37,8 @@ class Field:
         From which moment a row may be used.
     note : str
         What a missing cell means.
+    optional : bool
+        Whether a store may lack it.
     """
 
     name: str
@@ -36,6 +46,7 @@ class Field:
     unit: str
     known: str
     note: str
+    optional: bool = False
 
     @property
     def itemsize(self) -> int:
@@ -45,6 +56,7 @@ class Field:
 
 _CLOSE = "after the close of t"
 _NO_BAR = "NaN: no trade on t (suspended, not listed yet, delisted)"
+_NO_LIMIT = "NaN: not given"
 
 FIELDS: dict[str, Field] = {
     f.name: f
@@ -81,6 +93,10 @@ FIELDS: dict[str, Field] = {
             "as dated by the source; 2 may be late",
             "0 also where no source covers t",
         ),
+        Field("up_limit", "<f8", "CNY, the vendor's own", "before the open of t", _NO_LIMIT, True),
+        Field(
+            "down_limit", "<f8", "CNY, the vendor's own", "before the open of t", _NO_LIMIT, True
+        ),
     )
 }
 
@@ -105,6 +121,9 @@ BAR_COLUMNS_CNY: tuple[str, ...] = (
     "volume",
     "amount",
 )
+
+# A vendor's own limit prices: both or none, with _fen in a file of integers.
+LIMIT_COLUMNS: tuple[str, ...] = ("up_limit", "down_limit")
 
 # Column kinds: code, day, day? (may be empty), text, text? and number? (may be empty).
 TABLES: dict[str, dict[str, str]] = {

@@ -103,8 +103,14 @@ class Store:
             Names the first file that differs.
         """
         for name, entry in self.manifest["files"].items():
-            with (self.path / name).open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            try:
+                with (self.path / name).open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise StoreCorruptError(
+                    f"`{name}` must be readable; got {error.strerror} in {self.path};"
+                    " ingest the source again"
+                ) from None
             if digest != entry["sha256"]:
                 raise StoreCorruptError(
                     f"`{name}` must have sha256 {entry['sha256'][:16]}…; got {digest[:16]}… in"

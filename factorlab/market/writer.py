@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -31,11 +31,12 @@ def check_space(out: Path, needed: int) -> None:
     StoreError
         If fewer than `needed` bytes are free where `out` will stand.
     """
-    free = shutil.disk_usage(out.parent).free
+    place = next(p for p in out.absolute().parents if p.exists())
+    free = shutil.disk_usage(place).free
     if free < needed:
         raise StoreError(
             f"`out` must have {needed / 1e6:.0f} MB free; got {free / 1e6:.0f} MB at"
-            f" {out.parent}; free some space or choose another disk"
+            f" {place}; free some space or choose another disk"
         )
 
 
@@ -97,7 +98,9 @@ class StoreWriter:
     ) -> None:
         try:
             for stream, _ in self._open.values():
-                stream.close()
+                # Closing writes what is still buffered, which fails again on a full disk.
+                with suppress(OSError):
+                    stream.close()
             if error is None:
                 self._publish()
         finally:

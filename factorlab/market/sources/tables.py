@@ -17,14 +17,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from factorlab.errors import DataError, did_you_mean
-from factorlab.market.schema import BAR_COLUMNS_CNY, BAR_COLUMNS_FEN, TABLES
+from factorlab.market.schema import BAR_COLUMNS_CNY, BAR_COLUMNS_FEN, LIMIT_COLUMNS, TABLES
+from factorlab.market.sources.columns import as_days, as_fen, as_numbers, as_text, refuse_nulls
 
-__all__ = ["Bars", "Source", "day_span", "discover", "fingerprint", "read_bars", "read_table"]
+__all__ = [
+    "Bars",
+    "Source",
+    "day_span",
+    "discover",
+    "fingerprint",
+    "read_bars",
+    "read_fundamentals",
+    "read_table",
+]
 
 _REQUIRED = ("calendar", "stocks")
 _MARKET_KEYS = {"simulated", "pools", "name", "seed"}
@@ -62,7 +71,8 @@ class Bars:
     """Bars of one file as columns, R rows.
 
     Prices are int32 fen, 0 where missing; volume in shares and amount in CNY are float64.
-    `code_ids` index `codes`, the code strings as the file writes them.
+    `code_ids` index `codes`, the code strings as the file writes them. `limits` holds the
+    vendor's own limit prices in fen, where the file gives them.
     """
 
     path: Path
@@ -76,6 +86,7 @@ class Bars:
     pre_close: npt.NDArray[np.int32]
     volume: npt.NDArray[np.float64]
     amount: npt.NDArray[np.float64]
+    limits: dict[str, npt.NDArray[np.int32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.days)
@@ -149,11 +160,23 @@ def _read_market(path: Path) -> dict:
 
 
 def fingerprint(source: Source) -> list[dict]:
-    """Return name, size and sha256 of every file of the source, by name."""
+    """Return name, size and sha256 of every file of the source, by name.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
     out = []
     for path in source.files:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        try:
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(
+                f"`source` must be readable; got {error.strerror} at {path.name}; check its"
+                " permissions and the disk"
+            ) from None
         name = path.relative_to(source.folder).as_posix()
         out.append({"file": name, "bytes": path.stat().st_size, "sha256": digest})
     return out
@@ -203,13 +226,17 @@ def _require(path: Path, names: list[str], wanted: Iterable[str]) -> None:
             )
 
 
-def _bar_columns(path: Path) -> tuple[str, ...]:
-    """Return which of the two column sets a bars file uses, and that it is whole."""
+def _bar_columns(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which columns a bars file uses, checked to be whole, and its limit columns."""
     names = _header(path)
     in_fen = sum(c in names for c in BAR_COLUMNS_FEN) >= sum(c in names for c in BAR_COLUMNS_CNY)
     wanted = BAR_COLUMNS_FEN if in_fen else BAR_COLUMNS_CNY
     _require(path, names, wanted)
-    return wanted
+    limits = [name + "_fen" if in_fen else name for name in LIMIT_COLUMNS]
+    given = [name for name in limits if name in names]
+    if given:
+        _require(path, names, limits)
+    return wanted, tuple(given)
 
 
 def day_span(path: Path) -> tuple[np.datetime64, np.datetime64] | None:
@@ -224,7 +251,8 @@ def day_span(path: Path) -> tuple[np.datetime64, np.datetime64] | None:
     table = _open(path, ["trade_date"])
     if not table.num_rows:
         return None
-    days = _days(table["trade_date"], path, "trade_date")
+    days = as_days(table["trade_date"], path, "trade_date")
+    refuse_nulls(table["trade_date"], path, "trade_date")
     return days.min(), days.max()
 
 
@@ -237,122 +265,37 @@ def read_bars(path: Path) -> Bars:
         If a column is missing or of a wrong type, a value is empty (other than pre_close,
         which a first bar may lack), a CNY price is no multiple of 0.01, or the file is damaged.
     """
-    wanted = _bar_columns(path)
-    table = _open(path, wanted)
+    wanted, limits = _bar_columns(path)
+    table = _open(path, (*wanted, *limits))
     codes = table["ts_code"]
+    refuse_nulls(codes, path, "ts_code")
     if not pa.types.is_dictionary(codes.type):
         codes = codes.cast(pa.string()).dictionary_encode()
     joined = codes.unify_dictionaries().combine_chunks()
-    if isinstance(joined, pa.ChunkedArray):
-        joined = pa.concat_arrays(joined.chunks) if joined.num_chunks else None
-    _no_nulls(codes, path, "ts_code")
-    labels = joined.dictionary.to_pylist() if joined is not None else []
-    ids = joined.indices.to_numpy(zero_copy_only=False) if joined is not None else np.empty(0)
-    in_cny = wanted is BAR_COLUMNS_CNY
-    prices = {}
-    for name in wanted[2:7]:
-        is_pre = name.startswith("pre_close")
-        values = _numbers(table[name], path, name, allow_null=is_pre)
-        if is_pre:
-            values = np.nan_to_num(values)
-        key = name.removesuffix("_fen")
-        prices[key] = _fen(values, path, name) if in_cny else _whole(values, path, name)
+    prices = {
+        name.removesuffix("_fen"): as_fen(
+            table[name], path, name, allow_null=name.startswith("pre_close")
+        )
+        for name in wanted[2:7]
+    }
+    volume, amount = (as_numbers(table[name], path, name) for name in wanted[7:])
     return Bars(
         path=path,
-        codes=[str(c) for c in labels],
-        code_ids=ids.astype(np.int32, copy=False),
-        days=_days(table["trade_date"], path, "trade_date"),
-        volume=_numbers(table[wanted[7]], path, wanted[7]).astype(np.float64, copy=False),
-        amount=_numbers(table[wanted[8]], path, wanted[8]).astype(np.float64, copy=False),
+        codes=[str(c) for c in joined.dictionary.to_pylist()],
+        code_ids=joined.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False),
+        days=as_days(table["trade_date"], path, "trade_date"),
+        volume=volume.astype(np.float64, copy=False),
+        amount=amount.astype(np.float64, copy=False),
+        limits={
+            name.removesuffix("_fen"): as_fen(table[name], path, name, allow_null=True)
+            for name in limits
+        },
         **prices,
     )
 
 
-def _no_nulls(column: pa.ChunkedArray, path: Path, name: str) -> None:
-    if column.null_count:
-        row = int(np.argmax(column.is_null().to_numpy()))
-        raise DataError(
-            f"`{name}` must not be empty; got nothing at {path.name} row {row + 1};"
-            " fill it or drop the row"
-        )
-
-
-def _numbers(
-    column: pa.ChunkedArray, path: Path, name: str, allow_null: bool = False
-) -> npt.NDArray:
-    """Return a numeric column; NaN for nulls where they are allowed."""
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.float64())
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise DataError(
-            f"`{name}` must be numbers; got {column.type} such as"
-            f" {_first_text(column)!r} in {path.name}; write plain numbers"
-        )
-    if not allow_null:
-        _no_nulls(column, path, name)
-    elif column.null_count:
-        column = column.cast(pa.float64())
-    values = column.to_numpy()
-    if not allow_null and values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values)))
-        raise DataError(
-            f"`{name}` must be finite; got {values[row]} at {path.name} row {row + 1};"
-            " fill it or drop the row"
-        )
-    return values
-
-
-def _first_text(column: pa.ChunkedArray) -> str:
-    return str(next((v for v in column.slice(0, 1000).to_pylist() if v is not None), ""))
-
-
-def _whole(values: npt.NDArray, path: Path, name: str) -> npt.NDArray[np.int32]:
-    off = values != np.rint(values) if values.dtype.kind == "f" else np.zeros(0, bool)
-    if off.any():
-        row = int(np.argmax(off))
-        raise DataError(
-            f"`{name}` must be whole fen; got {values[row]} at {path.name} row {row + 1};"
-            f" give CNY under the name {name.removesuffix('_fen')!r} instead"
-        )
-    return values.astype(np.int32, copy=False)
-
-
-def _fen(values: npt.NDArray, path: Path, name: str) -> npt.NDArray[np.int32]:
-    cents = values.astype(np.float64) * 100
-    whole = np.rint(cents)
-    # Half of a hundredth of a fen forgives float32 sources up to 5,000 CNY.
-    off = np.abs(cents - whole) > np.maximum(0.005, np.abs(cents) * 1e-7)
-    if off.any():
-        row = int(np.argmax(off))
-        raise DataError(
-            f"`{name}` must be raw CNY with two decimals; got {values[row]} at {path.name}"
-            f" row {row + 1}; adjusted prices do not belong here"
-        )
-    return whole.astype(np.int32)
-
-
-def _days(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[np.datetime64]:
-    """Return dates as datetime64[D]; NaT for nulls. Takes dates, timestamps, text or integers."""
-    kind = column.type
-    try:
-        if pa.types.is_integer(kind):
-            column = column.cast(pa.string())
-        elif pa.types.is_dictionary(kind):
-            column = column.cast(pa.string())
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            plain = pc.replace_substring(column, "-", "")
-            stamps = pc.strptime(plain, format="%Y%m%d", unit="s")
-            return stamps.cast(pa.date32()).to_numpy().astype("datetime64[D]")
-        return column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
-    except (pa.ArrowException, ValueError) as error:
-        raise DataError(
-            f"`{name}` must be dates such as 2019-01-02 or 20190102; got {error} in"
-            f" {path.name}; write them so"
-        ) from None
-
-
-def read_table(source: Source, name: str) -> dict[str, npt.NDArray] | None:
-    """Read one of the smaller tables as columns, or None where the source lacks it.
+def read_table(source: Source, name: str) -> dict[str, npt.NDArray]:
+    """Read one of the smaller tables as columns.
 
     Parameters
     ----------
@@ -362,9 +305,10 @@ def read_table(source: Source, name: str) -> dict[str, npt.NDArray] | None:
 
     Returns
     -------
-    dict of str to ndarray or None
+    dict of str to ndarray
         Days as datetime64[D] (NaT where empty), text and codes as they stand in the file,
         numbers as float64 (NaN where empty). ``former_code`` of the stocks is added where given.
+        Empty where the source lacks the table.
 
     Raises
     ------
@@ -373,7 +317,7 @@ def read_table(source: Source, name: str) -> dict[str, npt.NDArray] | None:
     """
     path = source.tables.get(name)
     if path is None:
-        return None
+        return {}
     kinds = dict(TABLES[name])
     names = _header(path)
     _require(path, names, kinds)
@@ -384,14 +328,13 @@ def read_table(source: Source, name: str) -> dict[str, npt.NDArray] | None:
     for column, kind in kinds.items():
         values = table[column]
         if not kind.endswith("?"):
-            _no_nulls(values, path, column)
+            refuse_nulls(values, path, column)
         if kind.startswith("day"):
-            out[column] = _days(values, path, column)
+            out[column] = as_days(values, path, column)
         elif kind == "number?":
-            out[column] = _numbers(values, path, column, allow_null=True).astype(np.float64)
+            out[column] = as_numbers(values, path, column, allow_null=True).astype(np.float64)
         else:
-            text = values.cast(pa.string()).to_pylist()
-            out[column] = np.array([t or "" for t in text], dtype=object)
+            out[column] = as_text(values)
     return out
 
 
@@ -408,7 +351,7 @@ def read_fundamentals(source: Source) -> pa.Table | None:
         return None
     _require(path, _header(path), TABLES["fundamentals_quarterly"])
     table = _open(path, None)
-    _no_nulls(table["ts_code"], path, "ts_code")
-    days = pa.array(_days(table["period_end"], path, "period_end"), type=pa.date32())
+    refuse_nulls(table["ts_code"], path, "ts_code")
+    days = pa.array(as_days(table["period_end"], path, "period_end"), type=pa.date32())
     at = table.schema.get_field_index("period_end")
     return table.set_column(at, "period_end", days)
