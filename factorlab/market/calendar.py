@@ -28,11 +28,11 @@ def to_day(value: str | datetime.date | np.datetime64) -> np.datetime64:
     DataError
         If it is not a date.
     """
-    text = value
+    text: object = value
     if isinstance(value, str) and len(value) == 8 and value.isdigit():
         text = f"{value[:4]}-{value[4:6]}-{value[6:]}"
     try:
-        day = np.array(text, dtype="datetime64[D]")[()]
+        day = np.array([text], dtype="datetime64[D]")[0]
     except (ValueError, TypeError):
         day = np.datetime64("NaT", "D")
     if np.isnat(day):

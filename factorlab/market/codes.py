@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from factorlab.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["BOARDS", "board", "normalize_code", "normalize_codes"]
 
@@ -86,6 +89,9 @@ def normalize_codes(codes: Sequence[object] | npt.NDArray | pd.Series) -> npt.ND
     DataError
         At the first code of an unknown form, with its position.
     """
+    # Local: the settings import this module, and the command line must answer at once.
+    import pandas as pd
+
     ids, distinct = pd.factorize(np.asarray(codes, dtype=object), use_na_sentinel=False)
     known = np.empty(len(distinct), dtype="U9")
     for k, code in enumerate(distinct):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from factorlab.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Ledger", "LedgerBuilder"]
 
@@ -55,6 +58,8 @@ class Ledger:
 
     def to_frame(self) -> pd.DataFrame:
         """Return columns name, unit, step, rule, removed, remaining; step 0 is what went in."""
+        import pandas as pd
+
         left = self.total_in
         lines = [(self.name, self.unit, 0, "in", 0, left)]
         for step, (rule, removed) in enumerate(self.rows, start=1):

@@ -6,16 +6,19 @@ import datetime
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from factorlab.errors import StoreCorruptError, StoreError, did_you_mean
 from factorlab.market.calendar import Side, locate
 from factorlab.market.schema import FORMAT_VERSION
-from factorlab.panel import Panel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from factorlab.panel import Panel
 
 __all__ = ["Store"]
 
@@ -176,6 +179,9 @@ class Store:
 
     def panel(self, field: str) -> Panel:
         """Return a field as a panel, without copying."""
+        # Local, like pyarrow below: opening a store needs neither it nor pandas.
+        from factorlab.panel import Panel
+
         return Panel(self[field], self.dates, self.assets, field)
 
     def _pool(self, pool: str) -> dict:
@@ -241,6 +247,8 @@ class Store:
         """
         if "fundamentals.parquet" not in self.manifest["files"]:
             return None
+        import pyarrow.parquet as pq
+
         return pq.read_table(self.path / "fundamentals.parquet")
 
     def session(self, date: str | datetime.date | np.datetime64, side: Side = "exact") -> int:
