@@ -1,0 +1,211 @@
+"""Evaluate factors: every statistic of every factor in every pool, in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from factorlab.errors import ConfigError, FactorError
+from factorlab.evaluation import ic
+from factorlab.evaluation.benchmark import benchmark_table
+from factorlab.evaluation.correlation import factor_correlation
+from factorlab.evaluation.coverage import coverage_table, missing_reasons
+from factorlab.evaluation.group_test import GroupTest, Market
+from factorlab.evaluation.result import COLUMNS, Evaluation
+from factorlab.evaluation.schedule import periods, weekly_schedule
+from factorlab.evaluation.settings import EvaluationSettings
+from factorlab.evaluation.span import Span, load_span
+from factorlab.labels import forward_returns
+from factorlab.market.ledger import Ledger
+from factorlab.panel import Panel
+from factorlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from factorlab.market.store import Store
+
+__all__ = ["evaluate"]
+
+CORRELATION_POOL = "all_share"
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def evaluate(
+    store: Store,
+    scores: Mapping[str, Panel],
+    settings: EvaluationSettings | None = None,
+    universe: Mask | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Measure factors on a store: RankIC, groups, performance, correlation, coverage, ledgers.
+
+    Every factor, pool and horizon has its own sample: another one changes no number. A factor that
+    starts late or ends early is tested on the weeks it covers.
+
+    Parameters
+    ----------
+    store : Store
+    scores : mapping of str to Panel
+        Higher is better. Dates and stocks that the store does not have are left out; missing and
+        infinite values are no score.
+    settings : EvaluationSettings, optional
+    universe : ndarray of bool, shape [T, N], optional
+        Stock-days that may have a score, for instance the scoring universe; scores outside it are
+        left out and counted. All by default.
+    progress : Progress
+        Where to show how far the work is.
+
+    Returns
+    -------
+    Evaluation
+        Tables by name; their columns are listed in `factorlab.evaluation.result.COLUMNS`.
+
+    Raises
+    ------
+    ConfigError
+        If a setting does not fit the store.
+    FactorError
+        If a factor has no score in the span, or one value only.
+
+    Notes
+    -----
+    Source: definitions §1, §2, §9, §10. Changing a price after session ``t + 1 + h`` changes no IC
+    up to `t`.
+    """
+    settings = settings or EvaluationSettings()
+    if not scores:
+        raise ConfigError("`scores` must hold at least one factor; got none; name a factor file")
+    pools = settings.chosen_pools(store.pools)
+    if not pools:
+        raise ConfigError("`pools` must name a pool; got none in the store; ingest members")
+    schedule = weekly_schedule(store.dates, settings.start, settings.end)
+    start = int(np.searchsorted(store.dates, np.datetime64(settings.start, "D")))
+    first, last = min(start, int(schedule.signal[0])), int(schedule.exit[-1])
+    rows = slice(first, last + 1)
+    steps = 2 + len(settings.horizons) + len(scores) * len(pools) * len(settings.modes)
+    with progress.stage("evaluate", steps) as tick:
+        span = load_span(store, first, last)
+        ledgers: list[Ledger] = []
+        values: dict[str, Array] = {}
+        for name, panel in scores.items():
+            values[name], ledger = _aligned(name, panel, span, universe, rows)
+            ledgers.append(ledger)
+        members = {pool: store.members(pool)[rows] for pool in pools}
+        ic_rows = slice(start - first, last + 1 - first)
+        years = periods(span.dates, ic_rows.start - 1, ic_rows.stop - 1)[1:]
+        tick(1, "prices")
+
+        by_horizon = {}
+        for horizon in settings.horizons:
+            by_horizon[horizon] = _ic(store, values, members, rows, ic_rows, horizon, settings)
+            tick(1, f"RankIC {horizon} days")
+        series = {
+            (factor, pool, horizon): by_horizon[horizon][factor, pool]
+            for factor in values
+            for pool in pools
+            for horizon in settings.horizons
+        }
+        ledgers += [item.ledger for item in series.values()]
+
+        market = Market(store, span, schedule, members, settings)
+        tests = [(f, p, m) for f in values for p in pools for m in settings.modes]
+
+        def test(key: tuple[str, str, str]) -> GroupTest:
+            out = market.test(*key, values[key[0]])
+            tick(1, " ".join(key))
+            return out
+
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as workers:
+            done = list(workers.map(test, tests))
+        ledgers += [ledger for item in done for ledger in item.ledgers]
+
+        inside = members[CORRELATION_POOL if CORRELATION_POOL in members else pools[0]]
+        reasons = missing_reasons(
+            store, rows, settings.universe, None if universe is None else universe[rows]
+        )
+        tables = {
+            "ic_daily": ic.ic_daily(series, span.dates),
+            "ic_summary": ic.ic_summary(series),
+            "ic_yearly": ic.ic_yearly(series, years),
+            "schedule": schedule.to_frame(store.dates),
+            "group_annual": _stack(done, "group_annual"),
+            "top_nav": _stack(done, "top_nav"),
+            "top_summary": _stack(done, "top_summary"),
+            "top_yearly": _stack(done, "top_yearly"),
+            "correlation": factor_correlation(values, inside, ic_rows, settings.min_pairs),
+            "coverage": coverage_table(values, members, reasons, years),
+            "ledger": pd.concat([item.to_frame() for item in ledgers], ignore_index=True),
+            "events": _stack(done, "events"),
+            "benchmark": benchmark_table(
+                store.dates,
+                {pool: store.index_close(pool) for pool in pools},
+                int(schedule.trade[0]),
+                last,
+                settings.annualisation,
+            ),
+        }
+        tick(1, "tables")
+    return Evaluation(tables, settings.to_dict(), store.hash)
+
+
+def _aligned(
+    name: str, panel: Panel, span: Span, universe: Mask | None, rows: slice
+) -> tuple[Array, Ledger]:
+    """Scores on the axes of the span, and the account of those left out."""
+    if np.array_equal(panel.assets, span.assets):  # the common case needs no look-up by stock
+        score = np.full(span.price.shape, np.nan)
+        at = np.searchsorted(panel.dates, span.dates).clip(max=len(panel.dates) - 1)
+        there = panel.dates[at] == span.dates
+        score[there] = panel.values[at[there]]
+    else:
+        score = panel.align(span.dates, span.assets).values
+    infinite = np.isinf(score)
+    given = int(np.count_nonzero(~np.isnan(score)))
+    score[infinite] = np.nan
+    removed = [("infinite", int(infinite.sum()))]
+    if universe is not None:
+        outside = ~universe[rows] & ~np.isnan(score)
+        score[outside] = np.nan
+        removed.append(("outside the universe", int(outside.sum())))
+    left = score[~np.isnan(score)]
+    if not len(left):
+        raise FactorError(
+            f"`scores` must have a value between {span.dates[0]} and {span.dates[-1]}; got none in"
+            f" factor {name!r}; check its dates and codes, or the span of the evaluation"
+        )
+    if left.min() == left.max():
+        raise FactorError(
+            f"`scores` must differ between stocks; got {left[0]} everywhere in factor {name!r};"
+            " give another factor"
+        )
+    ledger = Ledger(f"Scores {name}", "stock-days", given, removed, len(left))
+    return score, ledger.check()
+
+
+def _ic(
+    store: Store,
+    values: Mapping[str, Array],
+    members: Mapping[str, Mask],
+    rows: slice,
+    ic_rows: slice,
+    horizon: int,
+    settings: EvaluationSettings,
+) -> dict[tuple[str, str], ic.IcSeries]:
+    returns = forward_returns(store, horizon, settings.delay, rows).values
+    loss = ic.loss_reasons(store, returns, rows, settings.delay, horizon)
+    return ic.ic_series(values, returns, members, loss, ic_rows, horizon, settings.min_pairs)
+
+
+def _stack(tests: list[GroupTest], table: str) -> pd.DataFrame:
+    """One table of all tests; its columns even where no test gave a row."""
+    frames = [frame for frame in (test.tables[table] for test in tests) if len(frame)]
+    if not frames:
+        return pd.DataFrame(columns=list(COLUMNS[table]))
+    return pd.concat(frames, ignore_index=True)[list(COLUMNS[table])]

@@ -1,0 +1,137 @@
+"""When a weekly strategy looks and when it trades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from factorlab.errors import ConfigError
+
+__all__ = ["Period", "Schedule", "periods", "weekly_schedule"]
+
+Rows = npt.NDArray[np.int64]
+Dates = npt.NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Rows of the sessions at whose closes a strategy looks, trades and leaves.
+
+    Attributes
+    ----------
+    signal, trade, exit : ndarray of int64, shape [K]
+        ``exit`` is the next trade, or the last session of the span.
+    """
+
+    signal: Rows
+    trade: Rows
+    exit: Rows
+
+    def __len__(self) -> int:
+        return len(self.trade)
+
+    def cut(self, first: int, last: int) -> Schedule:
+        """Rebalances `first` to `last`, both included."""
+        part = slice(first, last + 1)
+        return Schedule(self.signal[part], self.trade[part], self.exit[part])
+
+    def to_frame(self, dates: Dates) -> pd.DataFrame:
+        """Return one row a rebalance: signal_date, trade_date, exit_date."""
+        return pd.DataFrame(
+            {
+                "signal_date": dates[self.signal].astype("datetime64[ns]"),
+                "trade_date": dates[self.trade].astype("datetime64[ns]"),
+                "exit_date": dates[self.exit].astype("datetime64[ns]"),
+            }
+        )
+
+
+def weekly_schedule(dates: Dates, start: str, end: str) -> Schedule:
+    """Trade at the close of each week's first session on the signal of the session before.
+
+    Weeks run Monday to Sunday; a week without a session is skipped, so that the session before a
+    week's first one is the last one of the week before. The last position is left at the close of
+    the last session up to `end`; a week that has only that session is not traded.
+
+    Parameters
+    ----------
+    dates : ndarray of datetime64[D], shape [T]
+        Sessions of the store.
+    start, end : str
+        First and last day of trades and returns.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    ConfigError
+        If no week can be traded in the span.
+
+    Notes
+    -----
+    Source: definitions §1. On the exchange's sessions 2019-01-01..2025-02-28 gives 315 rebalances,
+    the first on the signal of 2018-12-28 at the close of 2019-01-02, and 1,491 returns.
+    """
+    week = (dates.astype("datetime64[D]").astype(np.int64) + 3) // 7  # 1970-01-01 is a Thursday
+    opens = np.flatnonzero(week[1:] != week[:-1]) + 1
+    inside = dates <= np.datetime64(end, "D")
+    stop = int(inside.sum()) - 1
+    trade = opens[(dates[opens] >= np.datetime64(start, "D")) & (opens < stop)]
+    if not len(trade):
+        raise ConfigError(
+            f"`evaluation.start` and `end` must hold a week's first session of the store"
+            f" ({dates[0]} to {dates[-1]}); got {start} to {end}; choose a span inside it"
+        )
+    return Schedule(trade - 1, trade, np.append(trade[1:], stop))
+
+
+@dataclass(frozen=True)
+class Period:
+    """A span of returns: those of rows ``base + 1`` to ``last``.
+
+    Attributes
+    ----------
+    label : str
+        ``'full'``, a year, or the last day of a last year that is not over.
+    partial : bool
+        True for a year of which the span holds a part only.
+    """
+
+    label: str
+    partial: bool
+    base: int
+    last: int
+
+
+def periods(dates: Dates, first: int, last: int) -> list[Period]:
+    """Split the returns of rows ``first + 1`` to `last` into calendar years, 'full' first.
+
+    A last year that is not over is labelled by its last day, as the report does. The year of the
+    first row counts as whole if the first row is among its first six sessions, within which a
+    weekly schedule starts.
+
+    Parameters
+    ----------
+    dates : ndarray of datetime64[D], shape [T]
+    first, last : int
+        Rows of the first close and of the last.
+
+    Returns
+    -------
+    list of Period
+    """
+    year = dates.astype("datetime64[Y]")
+    out = [Period("full", False, first, last)]
+    for value in np.unique(year[first + 1 : last + 1]):
+        rows = np.flatnonzero(year == value)
+        base, stop = max(int(rows[0]) - 1, first), min(int(rows[-1]), last)
+        over = stop == rows[-1] and dates[stop] >= np.datetime64(f"{value}-12-24", "D")
+        late = first > rows[0] + 5
+        label = str(value) if over else str(dates[stop])
+        out.append(Period(label, bool(late or not over), base, stop))
+    return out
