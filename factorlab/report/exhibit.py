@@ -116,7 +116,7 @@ def stacked(
     figures: Sequence[Column],
     *,
     together: str = "factor",
-    labels: Mapping[str, str] | None = None,
+    labels: Mapping[str, tuple[str, str]] | None = None,
 ) -> Table:
     """Set printed values in rows below ours: a line of ours, of the printed, of the difference.
 

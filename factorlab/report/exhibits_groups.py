@@ -11,7 +11,7 @@ from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, sta
 from factorlab.report.exhibits_pool import only_coloured
 from factorlab.report.figures import bars
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS
+from factorlab.report.names import CAPTIONS, Caption
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = ["groups_exhibit", "performance_exhibit"]
@@ -34,6 +34,9 @@ def groups_exhibit(inputs: Inputs) -> Exhibit:
     models = [m for m in inputs.models if any((m, g) in value for g in groups)]
     if not models:
         return Exhibit("10", caption.zh, caption.en, missing=NOT_COMPUTED)
+    caption = Caption(
+        caption.zh.replace("20", str(len(groups))), caption.en.replace("20", str(len(groups)))
+    )
     shown = [m for m in models if m in inputs.coloured]
     series = {
         m: (inputs.colour(m), np.array([value.get((m, g), math.nan) for g in groups]))

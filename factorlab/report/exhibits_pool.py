@@ -11,7 +11,7 @@ import pandas as pd
 from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, stacked
 from factorlab.report.figures import Curve, bars, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS, Caption, pool_label
+from factorlab.report.names import CAPTIONS, INDEX, Caption, pool_label
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = [
@@ -27,11 +27,11 @@ __all__ = [
 NUMBERED = 4  # models beside whose bars there is room for numbers
 
 _METRICS = {
-    "excess_return": "超额收益 excess return, %",
-    "total_return_excess": "全收益超额 excess over total-return stand-in, %",
-    "dividend_part": "分红部分 dividend part, %",
-    "excess_sharpe": "超额夏普比 excess Sharpe",
-    "excess_max_drawdown": "超额最大回撤 excess max drawdown, %",
+    "excess_return": ("超额收益%", "excess return"),
+    "total_return_excess": ("全收益超额%", "over total-return stand-in"),
+    "dividend_part": ("分红部分%", "dividend part"),
+    "excess_sharpe": ("超额夏普", "excess Sharpe"),
+    "excess_max_drawdown": ("超额回撤%", "excess max drawdown"),
 }
 
 
@@ -103,7 +103,7 @@ def yearly_returns_exhibit(inputs: Inputs) -> Exhibit:
         "x12",
         f"{caption.zh} {caption.en}",
         _year_names(years),
-        {**series, "指数 index": ("bench", level)},
+        {**series, INDEX: ("bench", level)},
         x_label="年份 year",
         y_label="区间收益\nreturn of the period, %",
         numbers=len(shown) <= NUMBERED,
@@ -111,7 +111,7 @@ def yearly_returns_exhibit(inputs: Inputs) -> Exhibit:
     )
     columns = (*columns_for(["factor"]), *_period_columns(years, "pct"))
     rows = [{"factor": m, **{y: value.get((m, y), math.nan) for y in years}} for m in models]
-    rows.append({"factor": "指数 index", **dict(zip(years, level, strict=True))})
+    rows.append({"factor": INDEX, **dict(zip(years, level, strict=True))})
     table = Table(csv_stem("12"), columns, pd.DataFrame(rows, columns=[c.key for c in columns]))
     notes = [_part_year_note(years), *only_coloured(inputs, models)]
     return Exhibit("12", caption.zh, caption.en, [drawing], [table], notes=[n for n in notes if n])

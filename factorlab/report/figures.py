@@ -63,10 +63,12 @@ class Curve:
 
 def weekly(dates: pd.Series) -> npt.NDArray[np.intp]:
     """Return the rows of the first date and of each calendar week's last date."""
+    if not len(dates):
+        return np.zeros(0, dtype=np.intp)
     days = dates.to_numpy().astype("datetime64[D]").astype(np.int64)
     week = (days + 3) // 7  # day 0 is a Thursday; weeks start on Monday
     last = np.flatnonzero(np.r_[week[1:] != week[:-1], True])
-    return np.unique(np.r_[0, last]) if len(days) else last
+    return np.unique(np.r_[0, last])
 
 
 def week_lows(values: Floats, rows: npt.NDArray[np.intp]) -> Floats:
@@ -106,7 +108,8 @@ def bars(
         Write each value beside its bar, where there is room.
     """
     with drawing():
-        figure, (axes,) = _figure([3.7], simulated)
+        two_lines = any("\n" in name for name in x_names)
+        figure, (axes,) = _figure([3.7], simulated, below=0.68 if two_lines else 0.5)
         n, k = len(x_names), max(len(series), 1)
         width = 0.84 / k
         room = _WIDTH * 72 * 0.9 / max(n, 1) * width
@@ -255,7 +258,9 @@ def cumulative_ic(
         return Drawing(to_svg(figure, prefix, label), tuple(legend[n] for n in names))
 
 
-def _figure(heights: Sequence[float], simulated: bool) -> tuple[Figure, list[Axes]]:
+def _figure(
+    heights: Sequence[float], simulated: bool, below: float = 0.5
+) -> tuple[Figure, list[Axes]]:
     total = sum(heights)
     figure = Figure(figsize=(_WIDTH, total))
     grid = figure.add_gridspec(
@@ -266,7 +271,7 @@ def _figure(heights: Sequence[float], simulated: bool) -> tuple[Figure, list[Axe
         right=0.99,
         hspace=0.12,
         top=1 - 0.12 / total,
-        bottom=0.5 / total,
+        bottom=below / total,
     )
     axes = [figure.add_subplot(grid[i]) for i in range(len(heights))]
     _stamp(axes[0], simulated)

@@ -8,7 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from factorlab.errors import DataError, did_you_mean
-from factorlab.report.names import POOLS
+from factorlab.report.names import INDEX, POOLS
 from factorlab.report.reference import Printed
 from factorlab.report.run_info import RunInfo
 
@@ -166,7 +166,7 @@ class Inputs:
         """Return the name of the model's colour, the same on the whole page."""
         if model in self.coloured:
             return f"m{self.coloured.index(model)}"
-        return "rest"
+        return "bench" if model == INDEX else "rest"
 
     def ordered(self, frame: pd.DataFrame) -> list[str]:
         """Return the factors of `frame` in the order of the page."""

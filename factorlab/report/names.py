@@ -7,6 +7,7 @@ from dataclasses import dataclass
 __all__ = [
     "CAPTIONS",
     "HEADS",
+    "INDEX",
     "MODES",
     "POOLS",
     "REPORT_MODELS",
@@ -16,6 +17,9 @@ __all__ = [
     "Caption",
     "pool_label",
 ]
+
+#: The row of a pool's own index among the models.
+INDEX = "指数 index"
 
 SIMULATED = "模拟数据 simulated"
 
@@ -32,11 +36,15 @@ POOLS = {
 }
 
 MODES = {
-    "drop": "剔除 drop (report)",
-    "realistic": "可成交 realistic",
+    "drop": ("剔除", "drop (report)"),
+    "realistic": ("可成交", "realistic"),
 }
 
-SOURCES = {"ours": "本文 ours", "printed": "研报 printed", "difference": "差 difference"}
+SOURCES = {
+    "ours": ("本文", "ours"),
+    "printed": ("研报", "printed"),
+    "difference": ("差", "difference"),
+}
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,16 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "stocks": ("每批股票", "stocks a batch", "int"),
     "params": ("参数量", "parameters", "int"),
     "val_rank_ic": ("验证RankIC", "validation RankIC", "ic"),
+    "retrain": ("训练截止", "trained up to", "text"),
+    "parameters": ("参数量", "parameters", "int"),
+    "validation_rank_ic": ("验证RankIC", "validation RankIC", "ic"),
+    "days_per_epoch": ("每轮训练日", "training days an epoch", "int"),
+    "stocks_per_batch": ("每批股票", "stocks a batch", "int"),
+    "train_start": ("训练起", "training from", "text"),
+    "train_end": ("训练止", "training to", "text"),
+    "validation_start": ("验证起", "validation from", "text"),
+    "validation_end": ("验证止", "validation to", "text"),
+    "device": ("设备", "device", "text"),
     "stage": ("阶段", "stage", "text"),
     "seconds": ("耗时", "seconds", "num1"),
 }

@@ -14,6 +14,15 @@ from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = ["Section", "data_sections", "difference_reasons"]
 
+#: Columns of the trainings that say how much was trained.
+_EFFORT = {
+    "epochs": "轮数 epochs",
+    "days": "训练日 training days",
+    "days_per_epoch": "每轮训练日 days an epoch",
+    "stocks": "每批股票 stocks a batch",
+    "stocks_per_batch": "每批股票 stocks a batch",
+}
+
 _MOST_ROWS = 240  # on the page; the CSV has all
 
 
@@ -62,7 +71,7 @@ def data_sections(inputs: Inputs) -> list[Section]:
                 t
                 for t in (
                     _settings(run.settings),
-                    _plain("training", run.training, "逐次训练 Each training"),
+                    _plain("training", _trainings(run.training), "逐次训练 Each training"),
                     _plain("timings", run.timings, "耗时 Timings"),
                 )
                 if t
@@ -104,12 +113,13 @@ def difference_reasons(inputs: Inputs) -> list[str]:
             seeds = sorted({str(s) for s in training["seed"]})
             if seeds != ["0", "3407", "42"]:
                 facts.append(f"种子 seeds {', '.join(seeds)}（研报 printed: 0, 42, 3407）")
-        for key, words in (("epochs", "轮数 epochs"), ("stocks", "每批股票 stocks a batch")):
+        for key, words in _EFFORT.items():
             if key in training and training[key].notna().any():
                 facts.append(f"{words} ≤ {training[key].max():,.0f}")
-        if "year" in training:
-            years = sorted({str(y) for y in training["year"]})
-            facts.append(f"重训于 retrained at the end of {', '.join(years)}")
+        for key in ("year", "retrain"):
+            if key in training:
+                ends = sorted({str(y) for y in training[key]})
+                facts.append(f"训练截止 trained up to {', '.join(ends)}")
         if facts:
             out.append(f"训练 Training: {'; '.join(facts)}.")
     dates = inputs.table("top_nav")["date"]
@@ -171,6 +181,14 @@ def _events(inputs: Inputs) -> list[Table | None]:
         _plain("events_count", counts, "事件计数 Events, counted"),
         _csv_only(_plain("events", frame, "")),
     ]
+
+
+def _trainings(frame: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Leave out what is no cell of a table: learning curves, and the key that the hashes show."""
+    if frame is None:
+        return None
+    nested = [c for c in frame.columns if frame[c].map(lambda v: isinstance(v, (list, dict))).any()]
+    return frame.drop(columns=[*nested, *({"key"} & set(frame.columns))])
 
 
 def _csv_only(table: Table | None) -> Table | None:

@@ -29,11 +29,6 @@ class Verdict:
     zh: str
     en: str
 
-    @property
-    def text(self) -> str:
-        """Both languages in one line."""
-        return f"{self.zh} {self.en}"
-
 
 _VERDICTS = {
     v.key: v
@@ -125,13 +120,15 @@ def summary_table(inputs: Inputs) -> Table:
             if facts is not None:
                 judged = _judge(inputs, facts, model, pool)
                 values = {k: facts.get(k, math.nan) for k in keys}
-                rows.append({"pool": pool, "factor": model, "verdict": judged.text, **values})
+                rows.append({"pool": pool, "factor": model, "verdict": judged.key, **values})
     columns = (
         *columns_for(["pool", "factor"]),
-        Column("verdict", "判词", "verdict, by rule"),
+        Column("verdict", "判词", "verdict, by rule", "label"),
         *columns_for(keys),
     )
-    return Table("summary", columns, pd.DataFrame(rows, columns=[c.key for c in columns]))
+    words = {v.key: (v.zh, v.en) for v in _VERDICTS.values()}
+    frame = pd.DataFrame(rows, columns=[c.key for c in columns])
+    return Table("summary", columns, frame, labels=words)
 
 
 def cards(inputs: Inputs) -> list[Card]:

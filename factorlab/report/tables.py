@@ -17,6 +17,7 @@ __all__ = ["Cell", "Column", "Table", "columns_for", "format_number"]
 
 _TEXT_KINDS = ("text", "model", "pool", "mode", "source", "label")
 _MISSING = "–"
+_TALL = 60
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell shows (`text`) and the value behind it (`value`, as in the CSV)."""
+    """What one cell shows, `text` and `en` in English, and the `value` behind it as in the CSV."""
 
     text: str
     value: str
     css: str = ""
+    en: str = ""
     header: bool = False
     model: str = ""
 
@@ -67,7 +69,7 @@ class Table:
     row_kinds : sequence of str
         Kind of each row's numbers, for columns of kind ``row``.
     labels : mapping
-        Shown words for the values of ``label`` columns.
+        Chinese and English words for the values of ``label`` columns.
     blocks_of : sequence of int
         Block of each row; rows of a block stay together when sorted. Empty: each row alone.
     shade : sequence of str
@@ -81,7 +83,7 @@ class Table:
     frame: pd.DataFrame
     title: str = ""
     row_kinds: Sequence[str] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     blocks_of: Sequence[int] = ()
     shade: Sequence[str] = ()
     shown: int | None = None
@@ -90,6 +92,11 @@ class Table:
     def file(self) -> str:
         """Name of the CSV file."""
         return f"{self.name}.csv"
+
+    @property
+    def tall(self) -> bool:
+        """Whether the table scrolls within the page, under a head that stays."""
+        return len(self.frame) > _TALL and self.shown is None
 
     def write_csv(self, folder: Path) -> None:
         """Write the unrounded values; the byte-order mark makes Excel read the Chinese."""
@@ -117,17 +124,15 @@ class Table:
     def _cell(self, column: Column, value: object, row: int) -> Cell:
         if column.is_text:
             text = _text(value)
-            shown = {
-                "pool": " ".join(dict.fromkeys(pool_label(text))) if column.kind == "pool" else "",
-                "mode": MODES.get(text, text),
-                "source": SOURCES.get(text, text),
-                "label": self.labels.get(text, text),
-            }.get(column.kind, text)
+            words = {"pool": {text: pool_label(text)}, "mode": MODES, "source": SOURCES}
+            zh, en = words.get(column.kind, self.labels).get(text, (text, ""))
             # Only free text may wrap.
-            css = {"source": f"k-{text}", "text": f"w {column.css}"}.get(column.kind, column.css)
+            source = f"k-{text}" if text in SOURCES else "w"
+            kinds = {"source": source, "text": f"w {column.css}", "label": "label"}
+            css = kinds.get(column.kind, column.css)
             model = text if column.kind == "model" else ""
             header = column.kind in ("model", "pool")
-            return Cell(shown, text, css, header=header, model=model)
+            return Cell(zh, text, css, "" if en == zh else en, header, model)
         kind = self.row_kinds[row] if column.kind == "row" else column.kind
         css = f"n {column.css}"
         if column.key in self.shade:
