@@ -1,0 +1,442 @@
+"""The stages in order: ingest, train, score, evaluate, report.
+
+The one place where all layers meet. Each stage leaves files below the run's folder and is
+skipped when they are there already, so a run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from factorlab.errors import ConfigError, StoreError, did_you_mean
+from factorlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from factorlab.config import RunConfig
+    from factorlab.evaluation.settings import EvaluationSettings
+    from factorlab.market.store import Store
+    from factorlab.market.universe import Universe
+    from factorlab.panel import Panel
+
+__all__ = ["STAGES", "RunResult", "demo", "evaluate_factors", "rebuild_report", "run"]
+
+STAGES = ("ingest", "train", "score", "evaluate", "report")
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run left.
+
+    Attributes
+    ----------
+    out : Path
+        The run's folder.
+    page : Path or None
+        The tear sheet; None where the run stopped before it.
+    tables : dict of str to DataFrame
+        The statistics, by name; empty where the run stopped before them.
+    """
+
+    out: Path
+    page: Path | None
+    tables: dict[str, pd.DataFrame]
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    until: str | None = None,
+    command: Sequence[str] = (),
+) -> RunResult:
+    """Take market data to a tear sheet.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : Path
+        The run's folder; made if needed. What it already holds of the same settings and
+        data is used, what it holds of others is refused.
+    progress : Progress, optional
+    until : {'ingest', 'train', 'score', 'evaluate', 'report'}, optional
+        Stop after that stage.
+    command : sequence of str
+        The command line, printed on the page.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    FactorlabError
+        With one clear line, for anything the caller can act on.
+    """
+    if until is not None and until not in STAGES:
+        raise ConfigError(
+            f"`until` must be one of {', '.join(STAGES)}; got {until!r}"
+            f"{did_you_mean(until, STAGES)}"
+        )
+    return _Run(config, out, progress or SILENT, command).until(until or "report")
+
+
+def demo(out: Path, *, progress: Progress | None = None) -> RunResult:
+    """Run the whole pipeline on the simulated market, training included.
+
+    Parameters
+    ----------
+    out : Path
+        The run's folder; the simulated tables and their store are kept in it.
+    progress : Progress, optional
+
+    Returns
+    -------
+    RunResult
+    """
+    from factorlab.config import demo_config
+    from factorlab.market.simulate import SimulationSettings, simulate_market
+
+    progress = progress or SILENT
+    out.mkdir(parents=True, exist_ok=True)
+    tables = out / "market"
+    if not (tables / "market.toml").exists():
+        progress.say("simulating the market")
+        partial = out / "market.partial"
+        simulate_market(partial, SimulationSettings.demo())
+        os.replace(partial, tables)
+    config = demo_config(source=tables, store=out / "market.store")
+    return run(config, out, progress=progress, command=("factorlab", "demo"))
+
+
+def evaluate_factors(
+    store_path: Path,
+    factor_files: Sequence[Path],
+    out: Path,
+    settings: EvaluationSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+) -> RunResult:
+    """Evaluate factors an analyst brings, without any training.
+
+    Parameters
+    ----------
+    store_path : Path
+    factor_files : sequence of Path
+        Parquet or CSV, long ``date, code, score`` or wide; one factor a file.
+    out : Path
+    settings : EvaluationSettings, optional
+    progress : Progress, optional
+    command : sequence of str
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    FactorError
+        If a file cannot be read as a factor.
+    """
+    from factorlab.evaluation import EvaluationSettings, evaluate
+    from factorlab.evaluation.factor_file import read_factor
+    from factorlab.market.store import Store
+    from factorlab.market.universe import scoring_universe
+
+    progress = progress or SILENT
+    store = Store.open(store_path)
+    scores: dict[str, Panel] = {}
+    notes: list[str] = []
+    for path in factor_files:
+        panel, said = read_factor(path, store)
+        if panel.name in scores:
+            raise ConfigError(
+                f"`FACTOR` must have different names; got {panel.name!r} twice, again in {path};"
+                " rename a file"
+            )
+        scores[panel.name] = panel
+        notes += said
+    for line in notes:
+        progress.say(line)
+    settings = settings or _default_span(EvaluationSettings(), store)
+    universe = scoring_universe(store)
+    out.mkdir(parents=True, exist_ok=True)
+    evaluation = evaluate(store, scores, settings, universe=universe.mask, progress=progress)
+    evaluation.save(out / "tables")
+    _write_json(
+        out / "run.json",
+        {
+            "title": " · ".join(scores),
+            "models": list(scores),
+            "settings": {"evaluation": asdict(settings)},
+            "command": _printed(command),
+            "notes": notes,
+            "training": [],
+            **_about_store(store, universe),
+        },
+    )
+    return RunResult(out, rebuild_report(out), evaluation.tables)
+
+
+def rebuild_report(run_dir: Path) -> Path:
+    """Draw the page again from the tables that a run left.
+
+    Parameters
+    ----------
+    run_dir : Path
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds no finished evaluation.
+    """
+    import pandas as pd
+
+    from factorlab.evaluation import Evaluation
+    from factorlab.report import RunInfo, build_report
+
+    about = run_dir / "run.json"
+    if not about.exists():
+        raise StoreError(
+            f"`run` must be a folder with run.json and tables/; got {run_dir}; finish it with"
+            " `factorlab run` or `factorlab evaluate` first"
+        )
+    facts: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
+    evaluation = Evaluation.load(run_dir / "tables")
+    info = RunInfo(
+        title=facts["title"],
+        simulated=facts["simulated"],
+        data_span=tuple(facts["data_span"]),
+        models=facts["models"],
+        settings=facts["settings"],
+        hashes=facts["hashes"],
+        ledgers=pd.DataFrame(facts["ledgers"]),
+        training=pd.DataFrame(facts["training"]),
+        command=facts["command"],
+        created="",
+        timings=None,
+        notes=facts["notes"],
+    )
+    return build_report(info, evaluation.tables, run_dir / "report")
+
+
+class _Run:
+    """One run: its config, its folder, and the stages."""
+
+    def __init__(
+        self, config: RunConfig, out: Path, progress: Progress, command: Sequence[str]
+    ) -> None:
+        self.config, self.out, self.progress, self.command = config, out, progress, command
+
+    def until(self, last: str) -> RunResult:
+        """Run the stages up to `last`."""
+        from factorlab.market.store import Store
+        from factorlab.market.universe import scoring_universe
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        result = RunResult(self.out, None, {})
+        with self._timed("ingest"):
+            self._ingest()
+        if last == "ingest":
+            return result
+        store = Store.open(self.config.data.store)
+        universe = scoring_universe(store, self.config.universe)
+        records, scores = self._models(store, universe, last)
+        if last in ("train", "score"):
+            return result
+        with self._timed("evaluate"):
+            tables = self._evaluate(store, universe, scores)
+        self._about(store, universe, records, list(scores))
+        if last == "evaluate":
+            return RunResult(self.out, None, tables)
+        with self._timed("report"):
+            page = rebuild_report(self.out)
+        return RunResult(self.out, page, tables)
+
+    def _ingest(self) -> None:
+        from factorlab.market.ingest import ingest
+
+        data = self.config.data
+        if data.source is None:
+            return
+        result = ingest(data.source, data.store, progress=self.progress)
+        verb = "is up to date" if result.skipped else "was made"
+        self.progress.say(f"store {data.store} {verb} ({result.hash[:12]})")
+
+    def _models(
+        self, store: Store, universe: Universe, last: str
+    ) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+        """Train and score; windows are made once for both."""
+        from factorlab.features import WindowSource
+        from factorlab.models.gru import check_patch
+        from factorlab.training.data import TrainingData
+        from factorlab.training.grid import job_grid, train_grid
+        from factorlab.training.predict import score_grid
+        from factorlab.training.splits import rolling_splits
+
+        config = self.config
+        if not config.models:
+            return [], {}
+        check_patch(config.features.look_back, 3)
+        splits = rolling_splits(
+            store.dates,
+            config.training,
+            embargo=config.labels.horizon + config.labels.delay,
+            first_session=config.features.look_back - 1,
+            start=config.evaluation.start,
+            end=config.evaluation.end,
+        )
+        windows = WindowSource(store, universe.mask, config.features)
+        data = TrainingData(store, windows, config.labels)
+        jobs = job_grid(config.pairs, splits, config.training.seeds)
+        key = self._key(store)
+        with self._timed("train"):
+            records = train_grid(
+                jobs, data, config.training, self.out / "models", key, self.progress
+            )
+        if last == "train":
+            return records, {}
+        score_key = _hash(
+            [key, config.evaluation.start, config.evaluation.end, sorted({j.name for j in jobs})]
+        )
+        with self._timed("score"):
+            scores = score_grid(
+                jobs,
+                data,
+                config.training,
+                self.out / "models",
+                self.out / "scores",
+                score_key,
+                self.progress,
+            )
+        return records, {
+            f"{m.model}-{m.loss.upper()}": scores[f"{m.model}-{m.loss.upper()}"]
+            for m in config.models
+        }
+
+    def _evaluate(
+        self, store: Store, universe: Universe, scores: dict[str, Path]
+    ) -> dict[str, pd.DataFrame]:
+        from factorlab.evaluation import evaluate
+        from factorlab.evaluation.baselines import baseline
+        from factorlab.training.predict import read_scores
+
+        panels = {name: read_scores(path) for name, path in scores.items()}
+        for name in self.config.baselines:
+            panels[name] = baseline(name, store, universe.mask)
+        evaluation = evaluate(
+            store,
+            panels,
+            self.config.evaluation,
+            universe=universe.mask,
+            progress=self.progress,
+        )
+        evaluation.save(self.out / "tables")
+        return evaluation.tables
+
+    def _about(
+        self,
+        store: Store,
+        universe: Universe,
+        records: list[dict[str, Any]],
+        models: list[str],
+    ) -> None:
+        """Write what the page says about the run."""
+        config = self.config
+        printed = {k: v for k, v in config.to_dict().items() if k != "data"}
+        facts = _about_store(store, universe)
+        facts["hashes"]["config"] = config.hash()
+        facts["hashes"]["training"] = self._key(store)
+        _write_json(
+            self.out / "run.json",
+            {
+                "title": config.report.title,
+                "models": [*models, *config.baselines],
+                "settings": printed,
+                "command": _printed(self.command),
+                "notes": [],
+                "training": records,
+                **facts,
+            },
+        )
+
+    def _key(self, store: Store) -> str:
+        """Hash what decides the weights (and nothing that does not)."""
+        config = self.config
+        training = asdict(config.training)
+        return _hash(
+            {
+                "store": store.hash,
+                "universe": asdict(config.universe),
+                "features": asdict(config.features),
+                "labels": asdict(config.labels),
+                "training": {k: v for k, v in training.items() if k not in ("device", "threads")},
+            }
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a stage to timings.json, over all starts of the run."""
+        path = self.out / "timings.json"
+        began = time.perf_counter()
+        yield
+        seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - began, 1)
+        _write_json(path, seconds)
+
+
+def _default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:
+    """Fit the default span to a store that does not reach it."""
+    import numpy as np
+
+    if np.datetime64(settings.start) <= store.dates[-1] and store.dates[0] <= np.datetime64(
+        settings.end
+    ):
+        return settings
+    return replace(settings, start=str(store.dates[0]), end=str(store.dates[-1]))
+
+
+def _about_store(store: Store, universe: Universe) -> dict[str, Any]:
+    """Collect what the page prints of the data."""
+    ledger = universe.ledger.to_frame()
+    return {
+        "simulated": store.simulated,
+        "data_span": [str(store.dates[0]), str(store.dates[-1])],
+        "hashes": {"store": store.hash},
+        "ledgers": json.loads(ledger.to_json(orient="records")),
+    }
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _printed(command: Sequence[str]) -> str:
+    return shlex.join(command)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(
+        json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n",
+        encoding="utf-8",
+    )
+    os.replace(temporary, path)

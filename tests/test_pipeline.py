@@ -1,0 +1,177 @@
+"""The stages end to end: same bytes again, SIGKILL at any stage, what the page may depend on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from factorlab.config import load_config
+from factorlab.errors import ConfigError, FactorlabError
+from factorlab.pipeline import evaluate_factors, rebuild_report, run
+
+CONFIG = """
+baselines = ["reversal_20"]
+[data]
+source = "{tables}"
+store = "{folder}/market.store"
+[features]
+look_back = 30
+[[models]]
+model = "GRU"
+loss = "ic"
+[[models]]
+model = "DecompGRU"
+loss = "mse"
+[training]
+train_years = 2
+seeds = [0]
+max_epochs = 3
+day_stride = 4
+validation_stride = 8
+threads = 1
+device = "cpu"
+[evaluation]
+start = "{start}"
+end = "{end}"
+"""
+
+
+def config_file(folder: Path, tables: Path, store) -> Path:
+    """A run of the simulated market's last year, small enough for a test."""
+    folder.mkdir(parents=True, exist_ok=True)
+    last = store.dates[-1].astype("datetime64[Y]").astype(int) + 1970
+    text = CONFIG.format(
+        tables=tables.as_posix(),
+        folder=folder.as_posix(),
+        start=f"{last}-01-01",
+        end=store.dates[-1],
+    )
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All tables and the page of a run, by relative name."""
+    files = [*(folder / "tables").rglob("*"), *(folder / "report").rglob("*")]
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files if f.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(sim_tables, sim_store, tmp_path_factory) -> Path:
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("run")
+    path = config_file(folder, sim_tables, sim_store)
+    result = run(load_config(path), folder / "out", command=("factorlab", "run", "run.toml"))
+    assert result.page == folder / "out" / "report" / "index.html"
+    return folder / "out"
+
+
+def test_a_run_leaves_page_tables_scores_and_weights(finished) -> None:
+    names = set(content(finished))
+    assert {"report/index.html", "tables/ic_summary.csv", "tables/top_yearly.parquet"} <= names
+    assert (finished / "scores" / "GRU-IC.parquet").exists()
+    assert len(list((finished / "models").rglob("weights.safetensors"))) == 2
+    assert not list(finished.rglob("*.partial"))
+    assert not list(finished.rglob("*.pkl"))
+
+
+def test_the_same_run_again_does_nothing_and_ends_the_same(finished, monkeypatch) -> None:
+    before = content(finished)
+    monkeypatch.setattr("factorlab.training.fit._Trainer", None)
+    monkeypatch.setattr("factorlab.training.predict.score_sessions", None)
+    config = load_config(finished.parent / "run.toml")
+    run(config, finished, command=("factorlab", "run", "run.toml"))
+    assert content(finished) == before
+
+
+def test_other_settings_are_refused_in_the_same_folder(finished) -> None:
+    text = (finished.parent / "run.toml").read_text(encoding="utf-8")
+    other = finished.parent / "other.toml"
+    other.write_text(text.replace("day_stride = 4", "day_stride = 5"), encoding="utf-8")
+    with pytest.raises(FactorlabError, match="`out` must be a folder of the same settings"):
+        run(load_config(other), finished)
+
+
+def test_stages_can_stop_early(finished, tmp_path) -> None:
+    config = load_config(finished.parent / "run.toml")
+    result = run(config, tmp_path / "out", until="ingest")
+    assert result.page is None and not (tmp_path / "out" / "models").exists()
+    with pytest.raises(ConfigError, match="did you mean 'train'"):
+        run(config, tmp_path / "out", until="trian")
+
+
+def test_rebuilding_the_page_gives_the_same_page(finished) -> None:
+    before = content(finished)
+    rebuild_report(finished)
+    assert content(finished) == before
+    with pytest.raises(FactorlabError, match="must be a folder with run.json"):
+        rebuild_report(finished / "models")
+
+
+def test_a_score_file_evaluates_like_the_run_that_made_it(finished, tmp_path) -> None:
+    """`evaluate` on the run's own scores gives the run's own IC."""
+    config = load_config(finished.parent / "run.toml")
+    result = evaluate_factors(
+        config.data.store,
+        [finished / "scores" / "GRU-IC.parquet"],
+        tmp_path / "out",
+        config.evaluation,
+    )
+    from factorlab.evaluation import Evaluation
+
+    ours = Evaluation.load(finished / "tables").tables["ic_summary"]
+    ours = ours[ours["factor"] == "GRU-IC"].reset_index(drop=True)
+    again = result.tables["ic_summary"].reset_index(drop=True)
+    assert len(again) == len(ours) > 0
+    for column in ("pool", "horizon", "rank_ic", "rank_icir", "n_dates"):
+        assert list(again[column]) == list(ours[column])
+
+
+def exists(pattern: str) -> Callable[[Path], bool]:
+    return lambda folder: any(folder.glob(pattern))
+
+
+STAGES = {
+    "ingest": exists("*.store*"),
+    "train": exists("out/models/*/*/*/checkpoint.safetensors"),
+    "second model": exists("out/models/DecompGRU-MSE/*/*/checkpoint.safetensors"),
+    "score": exists("out/scores/parts-*/*.parquet"),
+    "evaluate": exists("out/scores/scores.json"),
+    "report": exists("out/run.json"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
+def test_killed_at_every_stage_a_run_ends_with_the_same_tables(
+    finished, sim_tables, sim_store, tmp_path
+) -> None:
+    path = config_file(tmp_path / "killed", sim_tables, sim_store)
+    command = [sys.executable, "-m", "factorlab", "run", str(path), "--quiet"]
+    command += ["--out", str(path.parent / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    killed = []
+    for stage, reached in STAGES.items():
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not reached(path.parent):
+            time.sleep(0.005)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed.append(stage)
+        process.wait()
+    assert len(killed) >= 4, f"killed only in {killed}"
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    ours, theirs = content(path.parent / "out"), content(finished)
+    ours.pop("report/index.html")  # prints its own command
+    theirs.pop("report/index.html")
+    assert ours == theirs
+    shutil.rmtree(path.parent)
