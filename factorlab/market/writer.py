@@ -181,7 +181,7 @@ class StoreWriter:
 
     def manifest(self, record: dict) -> None:
         """Write the manifest, which must come last."""
-        text = json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True)
+        text = json.dumps(record, ensure_ascii=False, indent=1)
         with _disk_errors(self.out):
             (self.folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
 
