@@ -42,6 +42,8 @@ __all__ = [
 # Named here and not read from factorlab.models: that would load torch to read a file.
 MODEL_NAMES = ("GRU", "DecompGRU")
 LOSS_NAMES = ("ic", "mse")
+# The forms that factorlab.evaluation.baselines makes; a wrong name must not wait for a training.
+BASELINES = re.compile(r"(reversal_[1-9]\d*|momentum_\d+_\d+|random_\d+)")
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?\}")
 
@@ -183,6 +185,12 @@ class RunConfig:
             raise ConfigError(
                 f"`models` and `baselines` must be one or more different factors; got {names}"
             )
+        for name in self.baselines:
+            if not BASELINES.fullmatch(name):
+                raise ConfigError(
+                    "`baselines` must be reversal_SESSIONS, momentum_SESSIONS_SKIP or random_SEED;"
+                    f" got {name!r}"
+                )
         universe = self._follow("universe", "look_back", "[features]", self.features.look_back)
         self._follow("evaluation", "universe", "[universe]", universe)
 

@@ -155,6 +155,14 @@ def test_the_names_of_models_are_those_that_can_be_built():
     assert LOSS_NAMES == ("ic", "mse")
 
 
+@pytest.mark.parametrize("name", ["reversal_20", "momentum_25_5", "random_0"])
+def test_baselines_that_a_file_may_name_can_be_made(name, sim_store):
+    from factorlab.evaluation.baselines import baseline
+
+    config = dataclasses.replace(RunConfig(), baselines=(name,))
+    assert baseline(config.baselines[0], sim_store).name == name
+
+
 def test_paths_expand_variables_and_home(monkeypatch):
     monkeypatch.setenv("FACTORLAB_TEST_FOLDER", "given")
     monkeypatch.setenv("HOME", "/home/analyst")
@@ -272,6 +280,11 @@ def test_paths_expand_variables_and_home(monkeypatch):
             "[evaluation.universe]\nmin_listed_sessions = 3",
             ["`evaluation.universe` must be left out or equal that of [universe]"],
             id="two universes",
+        ),
+        pytest.param(
+            "baselines = ['reversal']",
+            ["`baselines` must be reversal_SESSIONS", "got 'reversal'"],
+            id="unknown baseline",
         ),
         pytest.param("[training]\nseeds 1\n", ["line 2"], id="not TOML"),
         pytest.param("[training]\n[training]", ["line 2"], id="section twice"),
