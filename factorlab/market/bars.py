@@ -195,7 +195,8 @@ class DenseBars:
         """
         self.rows_vwap_outside += check_bars(bars)
         self.rows_in += len(bars)
-        cols = self._columns(bars)[bars.code_ids]
+        columns = self._columns(bars)
+        cols = columns[bars.code_ids]
         rows = np.searchsorted(self.dates, bars.days)
         wrong = self.dates[rows.clip(max=len(self.dates) - 1)] != bars.days
         if wrong.any():
@@ -209,12 +210,16 @@ class DenseBars:
         self.rows_without_volume += int(np.count_nonzero(~keep))
         cell = cell[keep]
         twice = self.close.ravel()[cell] != 0
+        if len(np.unique(columns)) < len(bars.codes):
+            # Two spellings of a stock in one file, each sorted on its own.
+            order = np.argsort(cell, kind="stable")
+            twice[order[1:]] |= cell[order[1:]] == cell[order[:-1]]
         if twice.any():
             row = int(np.flatnonzero(keep)[np.argmax(twice)])
             raise DataError(
                 "`bars` must hold one row a code and date; got a second one at"
-                f" {bars.key(row)}, given before by another file or a former code;"
-                " drop one of them"
+                f" {bars.key(row)}, given before in another file or under another spelling or"
+                " former code; drop one of them"
             )
         for name in (*PRICES, "pre_close", "volume", "amount"):
             getattr(self, name).ravel()[cell] = getattr(bars, name)[keep]

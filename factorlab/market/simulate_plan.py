@@ -131,7 +131,7 @@ def make_plan(settings: SimulationSettings) -> Plan:
         )
     rng = stream(settings.seed, "listings")
     assets, boards, list_index = _stocks(rng, dates, n, round(settings.new_listings * n))
-    list_date = _list_dates(rng, dates, list_index)
+    list_date = _list_dates(rng, dates, boards, list_index)
     end_index, failing, gap = _delistings(
         rng, list_index, t, round(settings.delistings_per_year * n * t / 244)
     )
@@ -188,12 +188,16 @@ def _stocks(
     return np.array(codes)[order], np.array(boards)[order], list_index[order]
 
 
-def _list_dates(rng: np.random.Generator, dates: Dates, list_index: Ints) -> Dates:
+def _list_dates(
+    rng: np.random.Generator, dates: Dates, boards: npt.NDArray[np.str_], list_index: Ints
+) -> Dates:
     """Return listing dates: up to eight years before the first session, or long ago and empty."""
     out = dates[list_index.clip(min=0)]
     old = list_index < 0
     out[old] = dates[0] - rng.integers(120, 3000, int(old.sum()))
-    empty = old & (rng.random(len(list_index)) < 0.3)
+    opening = {name: np.datetime64(day, "D") for name, _, _, day, _ in _BOARDS}
+    out = np.maximum(out, [opening[name] for name in boards])
+    empty = old & (boards == "MAIN") & (rng.random(len(list_index)) < 0.3)
     out[empty] = np.datetime64("NaT")
     return out
 

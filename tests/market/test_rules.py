@@ -137,9 +137,7 @@ def test_without_a_limit_nothing_is_at_it(make_store, listed, st):
     assert not day.at_up[t, n] and day.buyable[t, n]
 
 
-@pytest.mark.parametrize(
-    ("listed", "state"), [("2015-05-04", UNKNOWN), ("2023-05-04", UNLIMITED)]
-)
+@pytest.mark.parametrize(("listed", "state"), [("2015-05-04", UNKNOWN), ("2023-05-04", UNLIMITED)])
 def test_first_session_without_an_issue_price(make_store, listed, state):
     store, t, n = _store(make_store, "600001.SH", listed, None, listed, 1005, 0)
     assert np.isnan(store["pre_close"][t, n])

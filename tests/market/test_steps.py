@@ -15,7 +15,9 @@ from factorlab.market.steps import (
 
 
 def test_step_field_carries_forward():
-    steps = StepField(np.array([1, 3, 0]), np.array([0, 0, 1]), np.array([5.0, 7.0, 2.0]), 3, np.nan)
+    steps = StepField(
+        np.array([1, 3, 0]), np.array([0, 0, 1]), np.array([5.0, 7.0, 2.0]), 3, np.nan
+    )
     expected = [[np.nan, 2, np.nan], [5, 2, np.nan], [5, 2, np.nan], [7, 2, np.nan]]
     np.testing.assert_array_equal(steps.block(0, 4), expected)
 
