@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.errors import ConfigError, did_you_mean
-from factorlab.evaluation.span import carry_forward
+from factorlab.evaluation.span import carry_forward, last_known
 from factorlab.panel import Panel
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def baseline(name: str, store: Store, mask: npt.NDArray[np.bool_] | None = None)
         words = []
     numbers = [int(word) for word in words]
     if kind == "reversal" and len(numbers) == 1 and numbers[0] > 0:
-        panel = reversal(store, *numbers)
+        panel = reversal(store, numbers[0])
     elif kind == "momentum" and len(numbers) == 2 and numbers[0] > numbers[1]:
-        panel = momentum(store, *numbers)
+        panel = momentum(store, numbers[0], numbers[1])
     elif kind == "random" and len(numbers) == 1:
-        panel = random_factor(store, *numbers)
+        panel = random_factor(store, numbers[0])
     else:
         known = ("reversal_20", "momentum_252_21", "random_0")
         raise ConfigError(
@@ -139,7 +139,7 @@ def _trailing(
     begin = max(start - far, 0)
     price = store["close"][begin:stop] * store["adj_factor"][begin:stop]
     traded = np.isfinite(price)
-    carry_forward(price)
+    carry_forward(price, last_known(store, "close", begin) * last_known(store, "adj_factor", begin))
     out = np.full((max(stop - start, 0), price.shape[1]), np.nan)
     head = max(far - start, 0)  # sessions without enough history in the store
     first = start + head - begin

@@ -180,4 +180,7 @@ def benchmark_table(
                     "source": "price index, first trade" if start == first else check,
                 }
             )
-    return pd.DataFrame(out)
+    frame = pd.DataFrame(out)
+    days = ["start_date", "end_date"]
+    frame[days] = frame[days].astype("datetime64[ns]")
+    return frame
