@@ -47,7 +47,9 @@ def test_intervals_are_inclusive_and_may_touch():
 def test_merge_joins_what_overlaps_or_touches():
     who = np.array([0, 0, 0, 1, 0])
     first, last = np.array([5, 0, 2, 1, 8]), np.array([6, 1, 4, 1, 9])
-    merged = [tuple(int(v) for v in row) for row in zip(*merge_intervals(who, first, last))]
+    merged = [
+        tuple(int(v) for v in row) for row in zip(*merge_intervals(who, first, last), strict=True)
+    ]
     assert merged == [(0, 0, 6), (0, 8, 9), (1, 1, 1)]
 
 

@@ -316,7 +316,7 @@ def test_a_former_code_must_not_trade_beside_the_new_one(tmp_path, tables):
 
 def test_a_file_without_rows_is_no_trouble(tmp_path, tables, tiny_store):
     source = tables.write(tmp_path / "tables")
-    tables.bars.head(0).astype({c: "int64" for c in FEN}).to_parquet(
+    tables.bars.head(0).astype(dict.fromkeys(FEN, "int64")).to_parquet(
         source / "bars" / "bars_2023.parquet", index=False
     )
     assert ingest(source, tmp_path / "x.store").hash == tiny_store.hash
