@@ -91,7 +91,7 @@ def performance_exhibit(inputs: Inputs) -> Exhibit:
     frame = inputs.table("top_summary", pool="all_share")
     order = ["annual_return", "sharpe", "max_drawdown", "annual_excess", "annual_excess_ratio"]
     order += ["total_return_excess_ratio", "dividend_part", "benchmark_annual"]
-    order += ["one_way_turnover", "n_returns", "n_rebalances"]
+    order += ["annual_return_exit_minus50", "one_way_turnover", "n_returns", "n_rebalances"]
     keys = [k for k in order if k in frame.columns]
     rows = {(r["factor"], r["mode"]): r for r in frame.to_dict("records")}
     entries = []
@@ -117,6 +117,12 @@ def performance_exhibit(inputs: Inputs) -> Exhibit:
         "分红。Annual excess = p − b; the ratio-series one stands beside it. The portfolio earns"
         " dividends and the price index does not: the dividend part is shown.",
     ]
+    if "annual_return_exit_minus50" in keys:
+        notes.append(
+            "行情在退市前中断的股票，最后一跌可能缺失；另列按 −50 % 退出的年化。Where bars end"
+            " before a delisting, the last fall may be missing: the return is also given with such"
+            " exits at −50 %."
+        )
     return Exhibit("13", caption.zh, caption.en, tables=[table], notes=notes)
 
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from factorlab.report.names import SIMULATED
-from factorlab.report.svg import BENCHMARK, INK, MUTED, SURFACE, colour, drawing, to_svg
+from factorlab.report.svg import BENCHMARK, INK, MUTED, SURFACE, WARN, colour, drawing, to_svg
 
 __all__ = [
     "Curve",
@@ -270,7 +270,7 @@ def _figure(
         left=0.075,
         right=0.99,
         hspace=0.12,
-        top=1 - 0.12 / total,
+        top=1 - (0.3 if simulated else 0.12) / total,
         bottom=below / total,
     )
     axes = [figure.add_subplot(grid[i]) for i in range(len(heights))]
@@ -279,19 +279,18 @@ def _figure(
 
 
 def _stamp(axes: Axes, simulated: bool) -> None:
+    """Say above the drawing's right end that the data are simulated."""
     if simulated:
         axes.text(
-            0.5,
-            0.5,
+            1.0,
+            1.015,
             SIMULATED,
             transform=axes.transAxes,
-            fontsize=17,
-            color=MUTED,
-            alpha=0.3,
-            ha="center",
-            va="center",
-            rotation=12,
-            zorder=0,
+            fontsize=9.5,
+            fontweight="bold",
+            color=WARN,
+            ha="right",
+            va="bottom",
         )
 
 

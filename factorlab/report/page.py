@@ -135,7 +135,7 @@ def _tables(shown: list[Exhibit], sections: list[Section], summary: Table) -> li
     return [
         summary,
         *(t for e in shown for t in e.all_tables),
-        *(t for s in sections for t in s.tables),
+        *(t for s in sections for t in s.all_tables),
     ]
 
 

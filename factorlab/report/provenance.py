@@ -28,13 +28,19 @@ _MOST_ROWS = 240  # on the page; the CSV has all
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A titled group of tables."""
+    """A titled group of tables; the folded ones are closed at first."""
 
     id: str
     zh: str
     en: str
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = ()
+    folded: tuple[Table, ...] = ()
+
+    @property
+    def all_tables(self) -> tuple[Table, ...]:
+        """Every table with a CSV."""
+        return (*self.tables, *self.folded)
 
 
 def data_sections(inputs: Inputs) -> list[Section]:
@@ -46,16 +52,7 @@ def data_sections(inputs: Inputs) -> list[Section]:
     ]
     return [
         Section("checks", "基准与交易日核对", "Benchmark and schedule checks", *_checks(inputs)),
-        Section(
-            "coverage",
-            "覆盖与事件",
-            "Coverage and events",
-            tuple(t for t in (*_coverage(inputs), *_events(inputs)) if t),
-            (
-                "无得分的成分股按原因计数，加总相符。"
-                "Members without a score, by reason; rows add up.",
-            ),
-        ),
+        _coverage(inputs),
         Section(
             "ledger",
             "筛选账本",
@@ -157,30 +154,45 @@ def _checks(inputs: Inputs) -> tuple[tuple[Table, ...], tuple[str, ...]]:
     return tuple(t for t in tables if t), tuple(notes)
 
 
-def _coverage(inputs: Inputs) -> list[Table | None]:
+def _coverage(inputs: Inputs) -> Section:
+    tables: list[Table | None] = []
+    folded: list[Table | None] = []
+    notes = ["无得分的成分股按原因计数，加总相符。Members without a score, by reason; rows add up."]
     frame = inputs.table("coverage")
-    if frame.empty:
-        return []
-    counts = [c for c in frame.columns if c not in ("factor", "pool", "year")]
-    total = frame.groupby(["factor", "pool"], sort=False)[counts].sum().reset_index()
-    total.insert(4, "scored_share", total["scored"] / total["member_days"].where(lambda x: x > 0))
-    share = Column("scored_share", "得分占比", "scored, %", "pct")
-    columns = [share if c.key == "scored_share" else c for c in _columns(total, "int")]
-    whole = Table("coverage_total", tuple(columns), total, "覆盖 Coverage by pool")
-    years = _plain("coverage", frame, "逐年覆盖 Coverage by pool and year", "int")
-    return [whole, _csv_only(years) if years and len(frame) > _MOST_ROWS else years]
+    if len(frame):
+        counts = [c for c in frame.columns if c not in ("factor", "pool", "year")]
+        total = frame.groupby(["factor", "pool"], sort=False)[counts].sum().reset_index()
+        members = total["member_days"]
+        total.insert(4, "scored_share", total["scored"] / members.where(members > 0))
+        share = Column("scored_share", "得分占比", "scored, %", "pct")
+        columns = [share if c.key == "scored_share" else c for c in _columns(total, "int")]
+        tables.append(Table("coverage_total", tuple(columns), total, "覆盖 Coverage by pool"))
+        folded.append(_plain("coverage", frame, "逐年覆盖 Coverage by pool and year", "int"))
+    events = inputs.table("events")
+    if len(events):
+        keys = [k for k in ("event", "factor", "pool", "mode") if k in events.columns]
+        counted = events.groupby(keys, sort=True, dropna=False).size().rename("count")
+        tables.append(_plain("events_count", counted.reset_index(), "事件计数 Events, counted"))
+        folded.append(_plain("events", events, "事件 Events"))
+        if "more_events" in set(events["event"]):
+            notes.append(
+                "more_events：该模型、股票池与方式的事件超过列表上限，其余数目见其说明。more_events:"
+                " the list of that model, pool and mode is cut; its detail says how many follow."
+            )
+    return Section(
+        "coverage",
+        "覆盖与事件",
+        "Coverage and events",
+        tuple(t for t in tables if t),
+        tuple(notes),
+        tuple(t for t in folded if t),
+    )
 
 
-def _events(inputs: Inputs) -> list[Table | None]:
-    frame = inputs.table("events")
-    if frame.empty:
-        return []
-    keys = [k for k in ("event", "factor", "pool") if k in frame.columns]
-    counts = frame.groupby(keys, sort=True, dropna=False).size().rename("count").reset_index()
-    return [
-        _plain("events_count", counts, "事件计数 Events, counted"),
-        _csv_only(_plain("events", frame, "")),
-    ]
+def _csv_only(table: Table | None) -> Table | None:
+    if table is None:
+        return None
+    return Table(table.name, table.columns, table.frame, table.title, shown=0)
 
 
 def _trainings(frame: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -189,12 +201,6 @@ def _trainings(frame: pd.DataFrame | None) -> pd.DataFrame | None:
         return None
     nested = [c for c in frame.columns if frame[c].map(lambda v: isinstance(v, (list, dict))).any()]
     return frame.drop(columns=[*nested, *({"key"} & set(frame.columns))])
-
-
-def _csv_only(table: Table | None) -> Table | None:
-    if table is None:
-        return None
-    return Table(table.name, table.columns, table.frame, table.title, shown=0)
 
 
 def _settings(settings: Mapping[str, Any]) -> Table:

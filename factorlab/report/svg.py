@@ -18,9 +18,9 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["BENCHMARK", "GRID", "INK", "MUTED", "SURFACE", "colour", "drawing", "to_svg"]
+__all__ = ["BENCHMARK", "GRID", "INK", "MUTED", "SURFACE", "WARN", "colour", "drawing", "to_svg"]
 
-_NAMES = "ink grid muted bench rest surface m0 m1 m2 m3 m4 m5 m6 m7".split()
+_NAMES = "ink grid muted bench rest surface warn m0 m1 m2 m3 m4 m5 m6 m7".split()
 
 
 def colour(name: str) -> str:
@@ -29,7 +29,7 @@ def colour(name: str) -> str:
 
 
 INK, GRID, MUTED = colour("ink"), colour("grid"), colour("muted")
-BENCHMARK, SURFACE = colour("bench"), colour("surface")
+BENCHMARK, SURFACE, WARN = colour("bench"), colour("surface"), colour("warn")
 
 _RC: Any = {
     "svg.fonttype": "none",
@@ -95,6 +95,9 @@ def to_svg(figure: Figure, prefix: str, label: str) -> str:
     # Matplotlib scopes its only style rule by nothing; inside a page it would reach every figure.
     text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.S)
     text = re.sub(r"font: ([\d.]+)px 'DejaVu Sans'", r"font-size: \1px", text)
+    text = re.sub(
+        r"font: (\d+) ([\d.]+)px 'DejaVu Sans'", r"font-weight: \1; font-size: \2px", text
+    )
     text = re.sub(r"font-family: 'DejaVu Sans';? ?", "", text)
     text = re.sub(r"\n\s*", "\n", text)
     text = re.sub(r'\bd="[^"]*"', _short_path, text)

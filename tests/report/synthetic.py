@@ -210,6 +210,7 @@ _SUMMARY = (
     "one_way_turnover",
     "total_return_excess_ratio",
     "dividend_part",
+    "annual_return_exit_minus50",
 )
 
 
@@ -234,6 +235,7 @@ def _summary(nav: np.ndarray, bench: np.ndarray, total: np.ndarray, n: int) -> d
         0.52,
         annual(nav / total),
         annual(ratio) - annual(nav / total),
+        annual(nav) - 0.001,
     )
     return {**dict(zip(_SUMMARY, values, strict=True)), "n_returns": n, "n_rebalances": 315}
 
@@ -291,7 +293,7 @@ def _other_tables(
                 "member_days": 1000,
                 "scored": 980,
                 "missing_st": 15,
-                "missing_short_window": 5,
+                "missing_few_valid_sessions": 5,
             }
             for f in models
             for p in pools
@@ -304,7 +306,8 @@ def _other_tables(
             "factor": models[0],
             "pool": pools[0],
             "asset": ["600001.SH", "000003.SZ", "600001.SH"],
-            "event": ["delisting_exit", "delisting_exit", "carried"],
+            "mode": "drop",
+            "event": ["delisting_exit", "delisting_exit", "more_events"],
             "detail": ["paid 0.41", "paid 1.20", "suspended"],
         }
     )
