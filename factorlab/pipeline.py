@@ -258,7 +258,7 @@ class _Run:
             return result
         store = Store.open(self.config.data.store)
         universe = scoring_universe(store, self.config.universe)
-        records, scores = self._models(store, universe, last)
+        records, scores = self._models(store, last)
         if last in ("train", "score"):
             return result
         with self._timed("evaluate"):
@@ -280,16 +280,13 @@ class _Run:
         verb = "is up to date" if result.skipped else "was made"
         self.progress.say(f"store {data.store} {verb} ({result.hash[:12]})")
 
-    def _models(
-        self, store: Store, universe: Universe, last: str
-    ) -> tuple[list[dict[str, Any]], dict[str, Path]]:
-        """Train and score; windows are made once for both."""
-        from factorlab.features import WindowSource
+    def _models(self, store: Store, last: str) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+        """Train and score; each worker makes its windows once for both."""
         from factorlab.models.gru import check_patch
-        from factorlab.training.data import TrainingData
         from factorlab.training.grid import job_grid, train_grid
         from factorlab.training.predict import score_grid
         from factorlab.training.splits import rolling_splits
+        from factorlab.training.workers import DataSpec, Workers
 
         config = self.config
         if not config.models:
@@ -303,33 +300,27 @@ class _Run:
             start=config.evaluation.start,
             end=config.evaluation.end,
         )
-        windows = WindowSource(store, universe.mask, config.features)
-        data = TrainingData(store, windows, config.labels)
         jobs = job_grid(config.pairs, splits, config.training.seeds)
         key = self._key(store)
-        with self._timed("train"):
-            records = train_grid(
-                jobs, data, config.training, self.out / "models", key, self.progress
-            )
-        if last == "train":
-            return records, {}
-        score_key = _hash(
-            [key, config.evaluation.start, config.evaluation.end, sorted({j.name for j in jobs})]
-        )
-        with self._timed("score"):
-            scores = score_grid(
-                jobs,
-                data,
-                config.training,
-                self.out / "models",
-                self.out / "scores",
-                score_key,
-                self.progress,
-            )
-        return records, {
-            f"{m.model}-{m.loss.upper()}": scores[f"{m.model}-{m.loss.upper()}"]
-            for m in config.models
-        }
+        names = [model.name for model in config.models]
+        score_key = _hash([key, config.evaluation.start, config.evaluation.end, sorted(names)])
+        spec = DataSpec(store.path, config.universe, config.features, config.labels)
+        with Workers(spec, config.training, self.progress) as workers:
+            with self._timed("train"):
+                records = train_grid(jobs, workers, config.training, self.out / "models", key)
+            if last == "train":
+                return records, {}
+            with self._timed("score"):
+                scores = score_grid(
+                    jobs,
+                    workers,
+                    config.training,
+                    self.out / "models",
+                    self.out / "scores",
+                    score_key,
+                    self.progress,
+                )
+        return records, {name: scores[name] for name in names}
 
     def _evaluate(
         self, store: Store, universe: Universe, scores: dict[str, Path]
@@ -387,7 +378,9 @@ class _Run:
                 "universe": asdict(config.universe),
                 "features": asdict(config.features),
                 "labels": asdict(config.labels),
-                "training": {k: v for k, v in training.items() if k not in ("device", "threads")},
+                "training": {
+                    k: v for k, v in training.items() if k not in ("device", "workers", "threads")
+                },
             }
         )
 

@@ -44,27 +44,20 @@ SILENT = SilentProgress()
 
 
 class RichProgress:
-    """Show bars with rate and time left on the terminal (stderr)."""
+    """Show bars with rate and time left on the terminal (stderr), several at once."""
 
     def __init__(self) -> None:
         from rich.console import Console
-
-        self._console = Console(stderr=True)
-
-    @contextmanager
-    def stage(self, name: str, total: int, done: int = 0) -> Iterator[Tick]:
-        """Open a stage with a bar of its own."""
-        from rich.markup import escape
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
-            Progress,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.progress import Progress as Bars
 
-        columns = (
+        self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -72,15 +65,31 @@ class RichProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
         )
-        with Progress(*columns, console=self._console) as bars:
-            task = bars.add_task(escape(name), total=total, completed=done, note="")
+        self._open = 0
 
-            def tick(units: int, note: str) -> None:
-                bars.update(task, advance=units, note=escape(note))
+    @contextmanager
+    def stage(self, name: str, total: int, done: int = 0) -> Iterator[Tick]:
+        """Open a stage with a bar of its own."""
+        from rich.markup import escape
 
+        if self._open == 0:
+            self._bars.start()
+        self._open += 1
+        task = self._bars.add_task(escape(name), total=total, completed=done, note="")
+
+        def tick(units: int, note: str) -> None:
+            self._bars.update(task, advance=units, note=escape(note))
+
+        try:
             yield tick
+        finally:
+            self._bars.stop_task(task)
+            self._open -= 1
+            if self._open == 0:
+                self._bars.stop()
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
-        self._console.print(line, markup=False, highlight=False)
+        self._bars.console.print(line, markup=False, highlight=False)

@@ -36,6 +36,7 @@ seeds = [0]
 max_epochs = 3
 day_stride = 4
 validation_stride = 8
+workers = {workers}
 threads = 1
 device = "cpu"
 [evaluation]
@@ -44,13 +45,14 @@ end = "{end}"
 """
 
 
-def config_file(folder: Path, tables: Path, store) -> Path:
+def config_file(folder: Path, tables: Path, store, workers: int = 1) -> Path:
     """A run of the simulated market's last year, small enough for a test."""
     folder.mkdir(parents=True, exist_ok=True)
     last = store.dates[-1].astype("datetime64[Y]").astype(int) + 1970
     text = CONFIG.format(
         tables=tables.as_posix(),
         folder=folder.as_posix(),
+        workers=workers,
         start=f"{last}-01-01",
         end=store.dates[-1],
     )
@@ -155,7 +157,8 @@ STAGES = {
 def test_killed_at_every_stage_a_run_ends_with_the_same_tables(
     finished, sim_tables, sim_store, tmp_path
 ) -> None:
-    path = config_file(tmp_path / "killed", sim_tables, sim_store)
+    # In two processes where the other had one: how many there are must not matter either.
+    path = config_file(tmp_path / "killed", sim_tables, sim_store, workers=2)
     command = [sys.executable, "-m", "factorlab", "run", str(path), "--quiet"]
     command += ["--out", str(path.parent / "out")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}

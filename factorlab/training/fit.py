@@ -20,8 +20,9 @@ from factorlab.training.checkpoint import load_tensors, save_tensors, write_json
 from factorlab.training.data import TrainingData
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.workers import pick_device
 
-__all__ = ["LOSSES", "Job", "fit", "load_model", "pick_device"]
+__all__ = ["LOSSES", "Job", "fit", "load_model"]
 
 LOSSES = {"ic": ic_loss, "mse": weighted_mse_loss}
 
@@ -52,30 +53,6 @@ class Job:
     def folder(self, root: Path) -> Path:
         """Where this job keeps its weights below `root`."""
         return root / self.name / self.split.label / f"seed{self.seed}"
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device for a setting.
-
-    Raises
-    ------
-    TrainingError
-        If CUDA or MPS is asked for and not there.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there[name]:
-        raise TrainingError(
-            f"`training.device` must be there; got {name!r} and torch finds none; use 'auto'"
-        )
-    return torch.device(name)
 
 
 def load_model(job: Job, root: Path, device: torch.device) -> nn.Module:
@@ -179,8 +156,6 @@ class _Trainer:
     def __init__(self, job: Job, data: TrainingData, settings: TrainingSettings) -> None:
         self.job, self.data, self.settings = job, data, settings
         self.device = pick_device(settings.device)
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(job.seed)
             self.model = build_model(job.model).to(self.device)

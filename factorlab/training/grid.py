@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from factorlab.progress import SILENT, Progress
+from factorlab.progress import Progress
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import Job, fit
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.workers import Workers
 
 __all__ = ["job_grid", "train_grid"]
 
@@ -38,17 +39,41 @@ def job_grid(
 
 def train_grid(
     jobs: Sequence[Job],
-    data: TrainingData,
+    workers: Workers,
     settings: TrainingSettings,
     root: Path,
     key: str,
-    progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Train what is not trained yet.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    workers : Workers
+    settings : TrainingSettings
+    root : Path
+        Folder of the run's models.
+    key : str
+        Hash of everything that decides the weights.
 
     Returns
     -------
     list of dict
         The training records, in the order of `jobs`.
     """
-    return [fit(job, data, settings, root, key, progress) for job in jobs]
+    records: list[dict[str, Any]] = [{} for _ in jobs]
+    tasks = [(job, settings, root, key) for job in jobs]
+    for position, record in workers.run(_fit, tasks):
+        records[position] = record
+    return records
+
+
+def _fit(
+    data: TrainingData,
+    progress: Progress,
+    job: Job,
+    settings: TrainingSettings,
+    root: Path,
+    key: str,
+) -> dict[str, Any]:
+    return fit(job, data, settings, root, key, progress)

@@ -18,9 +18,11 @@ from factorlab.cross_section import zscore
 from factorlab.errors import TrainingError
 from factorlab.panel import Panel
 from factorlab.progress import SILENT, Progress
+from factorlab.training.checkpoint import write_json
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, load_model, pick_device
+from factorlab.training.fit import Job, load_model
 from factorlab.training.settings import TrainingSettings
+from factorlab.training.workers import Workers, pick_device
 
 __all__ = ["read_scores", "score_grid", "score_sessions", "write_scores"]
 
@@ -63,12 +65,7 @@ def score_sessions(
 
 def write_scores(path: Path, panel: Panel) -> None:
     """Write scores as wide parquet (column ``date``, then a column a code), atomically."""
-    columns = [pa.array(panel.dates.astype("datetime64[D]"))]
-    columns += [pa.array(panel.values[:, n]) for n in range(panel.shape[1])]
-    table = pa.table(columns, names=["date", *panel.assets.tolist()])
-    temporary = path.with_name(path.name + ".partial")
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, path)
+    _write_wide(path, panel.values, panel.dates, panel.assets)
 
 
 def read_scores(path: Path) -> Panel:
@@ -79,6 +76,27 @@ def read_scores(path: Path) -> Panel:
     TrainingError
         If the file is missing or not such a table.
     """
+    values, dates, assets = _read_wide(path)
+    return Panel(values, dates, assets, path.stem)
+
+
+def _write_wide(
+    path: Path,
+    values: npt.NDArray[np.float32],
+    dates: npt.NDArray[np.datetime64],
+    assets: npt.NDArray[np.str_],
+) -> None:
+    columns = [pa.array(dates.astype("datetime64[D]"))]
+    columns += [pa.array(values[:, n]) for n in range(len(assets))]
+    table = pa.table(columns, names=["date", *assets.tolist()])
+    temporary = path.with_name(path.name + ".partial")
+    pq.write_table(table, temporary, compression="zstd")
+    os.replace(temporary, path)
+
+
+def _read_wide(
+    path: Path,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.datetime64], npt.NDArray[np.str_]]:
     try:
         table = pq.read_table(path)
         dates = table.column("date").to_numpy().astype("datetime64[D]")
@@ -91,12 +109,12 @@ def read_scores(path: Path) -> Panel:
     values = np.empty((len(dates), len(names)), np.float32)
     for n, name in enumerate(names):
         values[:, n] = table.column(name).to_numpy()
-    return Panel(values, dates, np.array(names), path.stem)
+    return values, dates, np.array(names)
 
 
 def score_grid(
     jobs: Sequence[Job],
-    data: TrainingData,
+    workers: Workers,
     settings: TrainingSettings,
     models_root: Path,
     scores_root: Path,
@@ -109,7 +127,7 @@ def score_grid(
     ----------
     jobs : sequence of Job
         The trained grid.
-    data : TrainingData
+    workers : Workers
     settings : TrainingSettings
     models_root, scores_root : Path
     key : str
@@ -123,40 +141,28 @@ def score_grid(
         per date, then averaged; those of each seed are kept below ``seeds/``.
     """
     scores_root.mkdir(parents=True, exist_ok=True)
-    factors = sorted({job.name for job in jobs})
-    final = {name: scores_root / f"{name}.parquet" for name in factors}
+    final = {name: scores_root / f"{name}.parquet" for name in sorted({j.name for j in jobs})}
     stamp = scores_root / "scores.json"
     if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")).get("key") == key:
         if all(path.exists() for path in final.values()):
             return final
-    device = pick_device(settings.device)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     parts = scores_root / f"parts-{key[:12]}"
     parts.mkdir(exist_ok=True)
-    labels = {job.split.label: job.split for job in jobs}
+    splits = {job.split.label: job.split for job in jobs}
     spans = [
         (label, split.score[k : k + SESSIONS_A_PART])
-        for label, split in sorted(labels.items())
+        for label, split in sorted(splits.items())
         for k in range(0, len(split.score), SESSIONS_A_PART)
     ]
-    todo = [s for s in spans if not (parts / f"{data.dates[s[1][0]]}.parquet").exists()]
-    total, left = (sum(len(s[1]) for s in group) for group in (spans, todo))
+    todo = [span for span in spans if not (parts / f"{span[1][0]}.parquet").exists()]
+    total, left = (sum(len(span[1]) for span in group) for group in (spans, todo))
+    mine = {label: [job for job in jobs if job.split.label == label] for label in splits}
+    tasks = [(parts, mine[label], sessions, settings, models_root) for label, sessions in todo]
     with progress.stage("score", total, total - left) as tick:
-        loaded: tuple[str, dict[str, nn.Module]] = ("", {})
-        for label, sessions in todo:
-            if loaded[0] != label:
-                mine = [job for job in jobs if job.split.label == label]
-                loaded = (
-                    label,
-                    {f"{j.name}@{j.seed}": load_model(j, models_root, device) for j in mine},
-                )
-            _score_part(parts, loaded[1], data, sessions, device)
-            tick(len(sessions), str(data.dates[sessions[-1]]))
-    _join(parts, spans, jobs, data, scores_root, final)
-    temporary = stamp.with_name(stamp.name + ".partial")
-    temporary.write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
-    os.replace(temporary, stamp)
+        for position, last in workers.run(_score_part, tasks):
+            tick(len(todo[position][1]), last)
+    _join(parts, spans, jobs, scores_root, final)
+    write_json(stamp, {"key": key})
     for path in parts.iterdir():
         path.unlink()
     parts.rmdir()
@@ -164,53 +170,49 @@ def score_grid(
 
 
 def _score_part(
-    parts: Path,
-    models: dict[str, nn.Module],
     data: TrainingData,
+    progress: Progress,
+    parts: Path,
+    jobs: Sequence[Job],
     sessions: npt.NDArray[np.intp],
-    device: torch.device,
-) -> None:
-    """Score a few sessions and write them long by model: one file, a row a (model, session)."""
+    settings: TrainingSettings,
+    models_root: Path,
+) -> str:
+    """Score a few sessions and write one file: a panel a model, one below the other."""
+    device = pick_device(settings.device)
+    models = {f"{job.name}@{job.seed}": load_model(job, models_root, device) for job in jobs}
     scores = score_sessions(models, data, sessions, device)
     stacked = np.concatenate([scores[name] for name in sorted(scores)])
-    table = pa.table({"row": pa.array(list(stacked), type=pa.list_(pa.float32()))})
-    path = parts / f"{data.dates[sessions[0]]}.parquet"
-    temporary = path.with_name(path.name + ".partial")
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, path)
+    dates = np.tile(data.dates[sessions], len(scores))
+    _write_wide(parts / f"{sessions[0]}.parquet", stacked, dates, data.assets)
+    return str(data.dates[sessions[-1]])
 
 
 def _join(
     parts: Path,
     spans: list[tuple[str, npt.NDArray[np.intp]]],
     jobs: Sequence[Job],
-    data: TrainingData,
     scores_root: Path,
     final: dict[str, Path],
 ) -> None:
     """Read the parts back and write one file a factor (and a seed, where there are several)."""
     members = sorted({f"{job.name}@{job.seed}" for job in jobs})
-    rows: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in members}
+    blocks, dates, assets = [], [], np.array([], dtype=str)
     for _, sessions in spans:
-        table = pq.read_table(parts / f"{data.dates[sessions[0]]}.parquet")
-        flat = table.column("row").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        block = flat.reshape(len(members), len(sessions), len(data.assets))
-        for k, name in enumerate(members):
-            rows[name].append(block[k])
-    dates = data.dates[np.concatenate([sessions for _, sessions in spans])]
+        values, days, assets = _read_wide(parts / f"{sessions[0]}.parquet")
+        blocks.append(values.reshape(len(members), len(sessions), len(assets)))
+        dates.append(days[: len(sessions)])
+    scores = dict(zip(members, np.concatenate(blocks, axis=1), strict=True))
+    days = np.concatenate(dates)
     for factor, path in final.items():
-        mine = {name: np.concatenate(rows[name]) for name in members if _factor(name) == factor}
+        mine = {name: scores[name] for name in members if name.rpartition("@")[0] == factor}
         if len(mine) > 1:
             seeds = scores_root / "seeds"
             seeds.mkdir(exist_ok=True)
             for name, values in mine.items():
-                write_scores(seeds / f"{name}.parquet", Panel(values, dates, data.assets, name))
+                write_scores(seeds / f"{name}.parquet", Panel(values, days, assets, name))
             standard = [zscore(values.astype(np.float64)) for values in mine.values()]
             joined = np.mean(standard, axis=0).astype(np.float32)
         else:
             joined = next(iter(mine.values()))
-        write_scores(path, Panel(joined, dates, data.assets, factor))
-
-
-def _factor(member: str) -> str:
-    return member.rpartition("@")[0]
+        write_scores(path, Panel(joined, days, assets, factor))

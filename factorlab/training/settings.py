@@ -43,8 +43,10 @@ class TrainingSettings:
         What validation measures: mean daily RankIC against the neutralised label, or the loss.
     device : {'auto', 'cpu', 'cuda', 'mps'}
         ``auto`` takes CUDA, else MPS, else the CPU.
+    workers : int
+        Processes that train and score side by side; 0 takes the cores of a CPU, one for a GPU.
     threads : int
-        CPU threads; 0 leaves torch's own choice.
+        CPU threads of each; 0 takes one, or torch's own choice with a single worker.
     """
 
     train_years: int = 8
@@ -62,6 +64,7 @@ class TrainingSettings:
     clip_norm: float = 3.0
     early_stop: str = "rank_ic"
     device: str = "auto"
+    workers: int = 0
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -94,8 +97,11 @@ class TrainingSettings:
         for key in ("learning_rate", "clip_norm"):
             if not getattr(self, key) > 0:
                 raise ConfigError(f"`training.{key}` must be positive; got {getattr(self, key)}")
-        if self.threads < 0:
-            raise ConfigError(f"`training.threads` must not be negative; got {self.threads}")
+        for key in ("workers", "threads"):
+            if getattr(self, key) < 0:
+                raise ConfigError(
+                    f"`training.{key}` must not be negative; got {getattr(self, key)}"
+                )
         if self.early_stop not in ("rank_ic", "loss"):
             raise ConfigError(
                 f"`training.early_stop` must be 'rank_ic' or 'loss'; got {self.early_stop!r}"

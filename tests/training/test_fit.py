@@ -12,13 +12,15 @@ from safetensors.torch import load_file
 from factorlab.errors import TrainingError
 from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
+from factorlab.progress import SILENT
 from factorlab.training import fit as fit_module
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, fit, load_model, pick_device
+from factorlab.training.fit import Job, fit, load_model
 from factorlab.training.grid import job_grid, train_grid
 from factorlab.training.predict import read_scores, score_grid, score_sessions
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.workers import pick_device
 from tests.tiny import TinyStore
 
 SETTINGS = TrainingSettings(
@@ -32,6 +34,17 @@ def data() -> TrainingData:
     store = TinyStore(t=60, n=70)
     windows = WindowSource(store, store.universe, FeatureSettings(look_back=12))
     return TrainingData(store, windows, LabelSettings(horizon=5))
+
+
+class Here:
+    """Run tasks in this process on given data, as `Workers` do with one worker."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self.data = data
+
+    def run(self, function, tasks):
+        for position, task in enumerate(tasks):
+            yield position, function(self.data, SILENT, *task)
 
 
 def weights(root: Path, job: Job) -> dict[str, torch.Tensor]:
@@ -123,10 +136,10 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path, data) -> None:
 def test_scores_cover_the_universe_and_resume_by_part(tmp_path, data, monkeypatch) -> None:
     monkeypatch.setattr("factorlab.training.predict.SESSIONS_A_PART", 3)
     jobs = job_grid([("GRU", "ic"), ("DecompGRU", "mse")], [SPLIT], (0, 1))
-    train_grid(jobs, data, SETTINGS, tmp_path / "models", "key")
+    train_grid(jobs, Here(data), SETTINGS, tmp_path / "models", "key")
 
     def score(folder: str) -> dict[str, Path]:
-        return score_grid(jobs, data, SETTINGS, tmp_path / "models", tmp_path / folder, "key")
+        return score_grid(jobs, Here(data), SETTINGS, tmp_path / "models", tmp_path / folder, "key")
 
     paths = score("a")
     assert sorted(paths) == ["DecompGRU-MSE", "GRU-IC"]
@@ -154,8 +167,8 @@ def test_scores_cover_the_universe_and_resume_by_part(tmp_path, data, monkeypatc
 
 def test_seeds_are_standardised_then_averaged(tmp_path, data) -> None:
     jobs = job_grid([("GRU", "ic")], [SPLIT], (0, 1))
-    train_grid(jobs, data, SETTINGS, tmp_path / "models", "key")
-    paths = score_grid(jobs, data, SETTINGS, tmp_path / "models", tmp_path / "scores", "key")
+    train_grid(jobs, Here(data), SETTINGS, tmp_path / "models", "key")
+    paths = score_grid(jobs, Here(data), SETTINGS, tmp_path / "models", tmp_path / "scores", "key")
     seeds = [
         read_scores(tmp_path / "scores" / "seeds" / f"GRU-IC@{seed}.parquet").values[0]
         for seed in (0, 1)
