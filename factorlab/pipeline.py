@@ -171,7 +171,7 @@ def evaluate_factors(
     for line in notes:
         progress.say(line)
     settings = settings or _default_span(EvaluationSettings(), store)
-    universe = scoring_universe(store)
+    universe = scoring_universe(store, settings.universe)
     out.mkdir(parents=True, exist_ok=True)
     evaluation = evaluate(store, scores, settings, universe=universe.mask, progress=progress)
     evaluation.save(out / "tables")
