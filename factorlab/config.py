@@ -331,6 +331,8 @@ def _unknown(key: str, where: str, known: list[str]) -> ConfigError:
         *difflib.get_close_matches(key, known, n=1, cutoff=0.5),
     ]
     hint = f"did you mean '{near[0]}'?" if near else f"the keys are {', '.join(known)}"
+    if where and key in typing.get_type_hints(RunConfig):
+        hint = "move it above the first section"
     path, place = (f"{where}.{key}", f"[{where}]") if where else (key, "the file")
     return ConfigError(f"`{path}` must be a key of {place}; got an unknown one; {hint}")
 

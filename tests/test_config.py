@@ -198,6 +198,11 @@ def test_paths_expand_variables_and_home(monkeypatch):
             id="key of another section",
         ),
         pytest.param(
+            "[data]\nstore = 'a'\nbaselines = ['random_0']",
+            ["`data.baselines`", "move it above the first section"],
+            id="key of the top below a section",
+        ),
+        pytest.param(
             "[report]\nqqqqqqq = 3", ["`report.qqqqqqq`", "the keys are title"], id="like nothing"
         ),
         pytest.param(
