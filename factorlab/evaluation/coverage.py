@@ -74,9 +74,9 @@ def missing_reasons(
             old = skip + t - look_back
             if old >= 0:
                 count -= traded[old]
-        few[t] = count < settings.min_valid * look_back
+        few[t] = count < settings.min_valid * look_back - 1e-9  # as the universe counts it
     out[few] = REASONS.index("few_valid_sessions")
-    out[session - store.list_index < settings.min_listed_sessions] = REASONS.index("too_young")
+    out[session - store.list_index + 1 < settings.min_listed_sessions] = REASONS.index("too_young")
     if settings.exclude_st:
         out[np.asarray(store["st"][rows]) > 0] = REASONS.index("st")
     out[~traded[skip:]] = REASONS.index("suspended")

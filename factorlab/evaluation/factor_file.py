@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,10 @@ CODE_NAMES = (
 SCORE_NAMES = ("score", "factor", "value", "factor_value", "alpha", "signal", "因子值")
 LISTED = 5  # codes and dates named in a note
 
+# Year, month, day: 2020-01-31, 2020/1/31, 20200131, with or without a time of day.
+DAY = re.compile(
+    r"(?:(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{4})(\d{2})(\d{2})(?:\.0)?)(?:[ T]\d{1,2}:.*)?"
+)
 FORMS = "long `date, code, score` or wide (a date column and one column a code)"
 
 
@@ -63,6 +69,8 @@ def read_factor(path: str | Path, store: Store) -> tuple[Panel, list[str]]:
     path = Path(path)
     frame = _load(path)
     wide, columns = _layout(path, frame)
+    if not frame.num_rows:
+        raise FactorError(f"`factor` must have rows; got a header alone in {path}; write it again")
     if wide:
         dates, codes, values = _from_wide(path, frame, columns[0])
     else:
@@ -76,15 +84,12 @@ def _load(path: Path) -> pa.Table:
         raise FactorError(f"`factor` must be a file; got {str(path)!r}, which is not; check it")
     try:
         if suffix in (".parquet", ".pq"):
-            table = pq.read_table(path)
-            meta = table.schema.pandas_metadata
-            if meta and any(not isinstance(c, str) for c in meta["index_columns"]):
-                table = pa.Table.from_pandas(table.to_pandas().reset_index(), preserve_index=False)
-            return table
+            return pq.read_table(path)
         if suffix == ".csv":
             # Codes and dates as text: 000001 read as a number would lose its zeros.
-            head = path.open(encoding="utf-8-sig").readline().rstrip("\r\n").split(",")
-            names = [name.strip().strip('"') for name in head]
+            with path.open(encoding="utf-8-sig") as stream:
+                head = stream.readline().rstrip("\r\n")
+            names = [name.strip().strip('"') for name in head.split(",")]
             text = [n for k, n in enumerate(names) if k == 0 or _is(n, DATE_NAMES + CODE_NAMES)]
             types = pa_csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string()))
             return pa_csv.read_csv(path, convert_options=types)
@@ -269,7 +274,7 @@ def _distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArr
         chunk = chunk.dictionary_encode()
     ids = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     values = chunk.dictionary.to_pandas().to_numpy(dtype=object)
-    hollow = np.array([isinstance(v, str) and not v.strip() for v in values], dtype=bool)
+    hollow = np.array([v != v or str(v).strip() == "" for v in values], dtype=bool)
     if hollow.any():
         ids = np.where((ids >= 0) & hollow[ids], -1, ids)
     return ids, values
@@ -279,21 +284,19 @@ def _dates(
     path: Path, values: npt.NDArray, place: Callable[[int], str]
 ) -> npt.NDArray[np.datetime64]:
     """Parse distinct dates, of which `place` says where each stands."""
-    out = np.full(len(values), np.datetime64("NaT"), dtype="datetime64[D]")
+    out = np.empty(len(values), dtype="datetime64[D]")
     for k, value in enumerate(values):
-        text = str(value).strip()
-        if isinstance(value, float) and value.is_integer():
-            text = str(int(value))
+        match = DAY.fullmatch(str(value).strip())
         try:
-            stamp = pd.to_datetime(text, format="%Y%m%d" if text.isdecimal() else None)
-        except (ValueError, OverflowError):
-            if value is None:
-                continue
+            if match is None:
+                raise ValueError(value)
+            year, month, day = (int(part) for part in match.groups() if part)
+            out[k] = np.datetime64(datetime.date(year, month, day), "D")
+        except ValueError:
             raise FactorError(
                 f"`date` must be a day such as 2020-01-31 or 20200131; got {value!r} in"
                 f" {place(k)} of {path}; write it so"
             ) from None
-        out[k] = np.datetime64(stamp.date(), "D")
     return out
 
 

@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 ROW_BLOCK = 32  # dates a thread takes at a time
+# Returns that differ by less are one return, computed on two ways: 10 → 11 and 20 → 22 must tie
+# whatever their adjustment factors. Distinct prices in fen give returns further apart.
+RETURN_TIE = 1e-12
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,8 +70,10 @@ class IcSeries:
     ledger: Ledger
 
 
-def centred_ranks(v: Array) -> Array:
+def centred_ranks(v: Array, tie: float = 0.0) -> Array:
     """Return ``2 rank - (n + 1)`` of a vector without NaN, average ranks for ties.
+
+    Values tie with the next higher one up to a distance of `tie`.
 
     Whole numbers: sums of their products are exact in float64 whatever the order, which makes a
     rank correlation independent of how assets are ordered and of what else is computed.
@@ -77,7 +82,7 @@ def centred_ranks(v: Array) -> Array:
     places = np.argsort(v)
     sorted_v = v[places]
     position = np.arange(1 - n, n + 1, 2, dtype=np.float64)
-    same = sorted_v[1:] == sorted_v[:-1]
+    same = sorted_v[1:] - sorted_v[:-1] <= tie
     if same.any():
         starts = np.flatnonzero(np.concatenate(([True], ~same)))
         lengths = np.diff(np.append(starts, n))
@@ -105,7 +110,8 @@ def ic_series(
     """Correlate scores with forward returns, date by date, within each pool.
 
     ``RankIC_t = Spearman(score_t, r_t)`` over the members at `t` that have both, raw returns,
-    average ranks for ties. Every (factor, pool) has its own sample.
+    average ranks for ties; returns within 1e-12 of each other tie. Every (factor, pool) has its
+    own sample.
 
     Parameters
     ----------
@@ -156,10 +162,10 @@ def ic_series(
                     if len(s) - lost < min_pairs:
                         continue
                     if lost:
-                        v = centred_ranks(r[~missing])
+                        v = centred_ranks(r[~missing], RETURN_TIE)
                         s = s[~missing]
                     else:
-                        v = ranks_r = centred_ranks(r) if ranks_r is None else ranks_r
+                        v = ranks_r = centred_ranks(r, RETURN_TIE) if ranks_r is None else ranks_r
                     rank_ic[key][t] = rank_corr(centred_ranks(s), v)
 
     run_blocks(block, rows)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["FakeStore", "random_market", "weekdays"]
+__all__ = ["FakeStore", "random_market", "tie_codes", "weekdays"]
 
 
 def weekdays(start: str, n: int) -> np.ndarray:
     """The first `n` Mondays to Fridays from a day."""
     days = np.arange(np.datetime64(start), np.datetime64(start) + 2 * n + 10)
     return days[np.is_busday(days)][:n]
+
+
+def tie_codes(r: np.ndarray) -> np.ndarray:
+    """Number returns in their order, those within 1e-12 of each other alike."""
+    order = np.argsort(r)
+    out = np.empty(len(r))
+    out[order] = np.cumsum(np.concatenate(([0], np.diff(r[order]) > 1e-12)))
+    return out
 
 
 class FakeStore:

@@ -134,6 +134,25 @@ def test_the_worked_market_targets_and_ledger() -> None:
     }
 
 
+def test_the_worked_market_in_tables() -> None:
+    """All members at equal weights: six at row 1, all but F at row 6, all but E at row 11."""
+    store, score = worked_market()
+    market, _, path = run(store, score, "drop")
+    tables = market.test("x", "all_share", "drop", score).tables
+    nav = tables["top_nav"]
+    equal = [1, 6.1 / 6, 6.1 / 6 * 0.97, 6.1 / 6 * 0.97 * 1.012]
+    np.testing.assert_allclose(nav["equal_weight_nav"].iloc[[0, 5, 10, 11]], equal, rtol=1e-13)
+    np.testing.assert_array_equal(nav["nav"], path.nav[:, 1])
+    row = tables["top_summary"].iloc[0]
+    assert row["annual_return"] == pytest.approx(1.050625 ** (252 / 11) - 1)
+    assert row["one_way_turnover"] == pytest.approx((1 + 21 / 41) / 2)
+    assert (row["n_returns"], row["n_rebalances"]) == (11, 3)
+    assert row["benchmark_annual"] == pytest.approx(1.0001**252 - 1)
+    (event,) = tables["events"].to_dict("records")
+    assert (event["asset"], event["event"]) == ("600004.SH", "delisting_exit")
+    assert event["detail"].startswith("group 1, weight 0.5000, last bar 2021-01-20")
+
+
 def test_a_delisted_holding_is_paid_its_last_price_and_logged() -> None:
     store, score = worked_market()
     for mode in ("drop", "realistic"):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from factorlab.evaluation import ic
 from factorlab.labels import forward_returns
-from tests.evaluation.fake_store import FakeStore, random_market
+from tests.evaluation.fake_store import FakeStore, random_market, tie_codes
 
 NAN = np.nan
 
@@ -46,11 +46,21 @@ def test_rank_ic_equals_scipy_on_raw_prices(store: FakeStore, score: np.ndarray)
             r = total[t + 11] / total[t + 1] - 1
             use = store.members(pool)[t] & np.isfinite(score[t]) & np.isfinite(r)
             assert series.n_pairs[t] == use.sum()
-            want = stats.spearmanr(score[t, use], r[use])[0]
+            want = stats.spearmanr(score[t, use], tie_codes(r[use]))[0]
             assert series.rank_ic[t] == pytest.approx(want, abs=1e-12)
             compared += 1
         assert np.isnan(series.rank_ic[-11:]).all()
     assert compared == 218
+
+
+def test_equal_returns_tie_whatever_their_adjustment() -> None:
+    """10 → 11, 20 → 22 and 30 → 33 are one return; plain floats tell them apart."""
+    prices = np.array([10.0, 20.0, 30.0, 17.0, 7.0])
+    factors = np.array([1.0, 1.0374, 1.7123, 1.0, 2.3])
+    entry, leave = prices * factors, prices * [1.1, 1.1, 1.1, 1.2, 1.0] * factors
+    r = leave / entry - 1
+    assert len(np.unique(r[:3])) > 1
+    np.testing.assert_array_equal(ic.centred_ranks(r, ic.RETURN_TIE), [0, 0, 0, 4, -4])
 
 
 def test_a_date_needs_pairs(store: FakeStore, score: np.ndarray) -> None:
