@@ -10,8 +10,8 @@ import pandas as pd
 from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, stacked
 from factorlab.report.exhibits_pool import only_coloured
 from factorlab.report.figures import bars
-from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS, Caption
+from factorlab.report.inputs import ANNUALISATION, Inputs
+from factorlab.report.names import CAPTIONS, EQUAL_WEIGHT, Caption
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = ["groups_exhibit", "performance_exhibit"]
@@ -43,6 +43,7 @@ def groups_exhibit(inputs: Inputs) -> Exhibit:
         for m in shown
     }
     index = _index_level(inputs, pool)
+    equal = _equal_level(inputs, pool)
     drawing = bars(
         "x10",
         f"{caption.zh} {caption.en}",
@@ -50,7 +51,7 @@ def groups_exhibit(inputs: Inputs) -> Exhibit:
         series,
         x_label=f"分组（1 = 得分最低，{groups[-1]} = 得分最高）group, 1 = lowest score",
         y_label="年化收益\nannual return, %",
-        line=("指数年化 index", index),
+        lines=[("指数 index", index), ("成员等权 equal-weighted pool", equal)],
         numbers=len(shown) == 1,
         simulated=inputs.run.simulated,
     )
@@ -131,6 +132,17 @@ def _index_level(inputs: Inputs, pool: str) -> float:
     if "benchmark_annual" not in frame.columns or not frame["benchmark_annual"].notna().any():
         return math.nan
     return float(frame["benchmark_annual"].dropna().iloc[0])
+
+
+def _equal_level(inputs: Inputs, pool: str) -> float:
+    """Return the annual return of the pool's equal-weighted mean, on the longest series."""
+    frames = inputs.top_nav(pool).values()
+    series = [f[EQUAL_WEIGHT].dropna().to_numpy() for f in frames if EQUAL_WEIGHT in f.columns]
+    series = [x for x in series if len(x) > 1]
+    if not series:
+        return math.nan
+    x = max(series, key=len)
+    return float((x[-1] / x[0]) ** (ANNUALISATION / (len(x) - 1)) - 1.0)
 
 
 def _monotonicity(x: np.ndarray) -> float:

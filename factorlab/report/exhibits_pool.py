@@ -11,7 +11,14 @@ import pandas as pd
 from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, stacked
 from factorlab.report.figures import Curve, bars, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS, INDEX, Caption, pool_label
+from factorlab.report.names import (
+    CAPTIONS,
+    EQUAL_WEIGHT,
+    INDEX,
+    TOTAL_RETURN,
+    Caption,
+    pool_label,
+)
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = [
@@ -29,7 +36,8 @@ NUMBERED = 4  # models beside whose bars there is room for numbers
 _METRICS = {
     "excess_return": ("超额收益%", "excess return"),
     "total_return_excess": ("全收益超额%", "over total-return stand-in"),
-    "dividend_part": ("分红部分%", "dividend part"),
+    "excess_gap": ("两者之差%", "dividends, stand-in drift"),
+    "equal_weight_excess": ("等权超额%", "over equal-weighted pool"),
     "excess_sharpe": ("超额夏普", "excess Sharpe"),
     "excess_max_drawdown": ("超额回撤%", "excess max drawdown"),
 }
@@ -124,7 +132,7 @@ def year_bars_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) 
         return Exhibit(number, caption.zh, caption.en, missing=NOT_COMPUTED)
     years = [p for p in periods if p != "full"]
     shown = [m for m in models if m in inputs.coloured]
-    total = _total_return_excess(inputs, pool)
+    total = inputs.excess_over(pool, TOTAL_RETURN)
 
     def row(values: Mapping[tuple[str, str], float], m: str) -> np.ndarray:
         return np.array([values.get((m, y), math.nan) for y in years])
@@ -164,16 +172,14 @@ def year_table_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption)
     excess, periods, models = _yearly(inputs, pool, "excess_return")
     if not models:
         return Exhibit(number, caption.zh, caption.en, missing=NOT_COMPUTED)
-    total = _total_return_excess(inputs, pool)
-    dividend = {k: excess[k] - v for k, v in total.items() if k in excess}
-    summary = inputs.table("top_summary", pool=pool, mode="drop")
-    for r in summary.itertuples():
-        total[r.factor, "full"] = float(r.total_return_excess_ratio)
-        dividend[r.factor, "full"] = float(r.dividend_part)
+    total = inputs.excess_over(pool, TOTAL_RETURN)
+    gap = {k: excess[k] - v for k, v in total.items() if k in excess}
+    equal = inputs.excess_over(pool, EQUAL_WEIGHT)
     values = {
         "excess_return": excess,
         "total_return_excess": total,
-        "dividend_part": dividend,
+        "excess_gap": gap,
+        "equal_weight_excess": equal,
         "excess_sharpe": _yearly(inputs, pool, "excess_sharpe")[0],
         "excess_max_drawdown": _yearly(inputs, pool, "excess_max_drawdown")[0],
     }
@@ -237,23 +243,6 @@ def _yearly(
     found = {p for _, p in value}
     periods = [p for p in ("full",) if p in found] + sorted(found - {"full"})
     return value, periods, [m for m in inputs.models if any((m, p) in value for p in periods)]
-
-
-def _total_return_excess(inputs: Inputs, pool: str) -> dict[tuple[str, str], float]:
-    """Return each year's excess over the members' total-return stand-in, from the daily NAVs."""
-    periods = _yearly(inputs, pool, "excess_return")[1]
-    out = {}
-    for model, frame in inputs.top_nav(pool).items():
-        ratio = (frame["nav"] / frame["benchmark_total_return_nav"]).to_numpy(dtype=float)
-        years = frame["date"].dt.year.to_numpy()
-        for period in periods:
-            if period == "full":
-                continue
-            inside = np.flatnonzero(years == int(period[:4]))
-            if len(inside):
-                base = ratio[max(inside[0] - 1, 0)]
-                out[model, period] = float(ratio[inside[-1]] / base - 1.0)
-    return {k: v for k, v in out.items() if math.isfinite(v)}
 
 
 def _period_columns(periods: list[str], kind: str) -> tuple[Column, ...]:

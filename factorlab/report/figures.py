@@ -28,6 +28,8 @@ __all__ = [
 
 Floats = npt.NDArray[np.floating[Any]]
 
+_LINES = (("dash", (0, (5, 2))), ("dot", (0, (1, 1.5))))
+
 _WIDTH = 10.0  # inches of 72 units: the page scales a drawing to its column
 
 
@@ -87,7 +89,7 @@ def bars(
     y_label: str,
     marks: Mapping[str, Floats] | None = None,
     ticks: Mapping[str, Floats] | None = None,
-    line: tuple[str, float] | None = None,
+    lines: Sequence[tuple[str, float]] = (),
     numbers: bool = True,
     simulated: bool = False,
 ) -> Drawing:
@@ -102,8 +104,8 @@ def bars(
         Printed numbers, as rings.
     ticks : mapping of name to values, optional
         The same figure against the total-return stand-in, as short strokes.
-    line : (str, float), optional
-        A level with its name.
+    lines : sequence of (str, float)
+        Levels with their names.
     numbers : bool
         Write each value beside its bar, where there is room.
     """
@@ -114,7 +116,7 @@ def bars(
         width = 0.84 / k
         room = _WIDTH * 72 * 0.9 / max(n, 1) * width
         extent: list[float] = [0.0]
-        heights: list[tuple[Floats, Floats, Floats]] = []
+        heights: list[tuple[Floats, Floats, list[Floats]]] = []
         legend = []
         for j, (name, (tone, values)) in enumerate(series.items()):
             at = np.arange(n) - 0.42 + width * (j + 0.5)
@@ -122,12 +124,11 @@ def bars(
             ok = np.isfinite(y)
             axes.bar(at[ok], y[ok], width * 0.9, color=colour(tone), linewidth=0)
             extent += y[ok].tolist()
-            rings: Floats = np.full(n, np.nan)
-            if marks and name in marks:
-                rings = 100.0 * marks[name]
+            beside: list[Floats] = []
             for extra, style in ((marks, "o"), (ticks, "_")):
                 z = 100.0 * extra[name] if extra and name in extra else np.full(n, np.nan)
                 extent += z[np.isfinite(z)].tolist()
+                beside.append(z[ok])
                 axes.plot(
                     at,
                     z,
@@ -139,23 +140,24 @@ def bars(
                     markeredgewidth=0.9,
                     clip_on=False,
                 )
-            heights.append((at[ok], y[ok], rings[ok]))
+            heights.append((at[ok], y[ok], beside))
             legend.append(Legend(name, tone))
         if any(np.isfinite(v).any() for v in (marks or {}).values()):
             legend.append(Legend("研报 printed", "ink", mark="ring"))
         if any(np.isfinite(v).any() for v in (ticks or {}).values()):
             legend.append(Legend("对全收益替代 vs total-return stand-in", "ink", mark="stroke"))
-        if line is not None and np.isfinite(line[1]):
-            axes.axhline(100 * line[1], color=BENCHMARK, linewidth=1.1, linestyle=(0, (4, 2)))
-            extent.append(100 * line[1])
-            legend.append(Legend(line[0], "bench", f"{100 * line[1]:.2f} %", "dash"))
+        for (name, level), (mark, dashes) in zip(lines, _LINES, strict=False):
+            if np.isfinite(level):
+                axes.axhline(100 * level, color=BENCHMARK, linewidth=1.1, linestyle=dashes)
+                extent.append(100 * level)
+                legend.append(Legend(name, "bench", f"{100 * level:.2f} %", mark))
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
         low, high = min(extent), max(extent)
         pad = 0.09 * (high - low or 1.0)
         axes.set_ylim(low - (pad if low < 0 else 0.0), high + pad)
         if numbers and room > 15:
-            for at, y, rings in heights:
-                _write_values(axes, at, y, rings, 0.045 * (high - low))
+            for at, y, beside in heights:
+                _write_values(axes, at, y, beside, 0.045 * (high - low))
         axes.set_xlim(-0.55, n - 0.45)
         axes.set_xticks(range(n), list(x_names))
         axes.tick_params(axis="x", length=0)
@@ -294,15 +296,19 @@ def _stamp(axes: Axes, simulated: bool) -> None:
         )
 
 
-def _write_values(axes: Axes, at: Floats, y: Floats, rings: Floats, near: float) -> None:
-    """Write each bar's value at its end, or beyond a ring that stands there."""
-    for a, b, ring in zip(at.tolist(), y.tolist(), rings.tolist(), strict=True):
+def _write_values(axes: Axes, at: Floats, y: Floats, marks: Sequence[Floats], near: float) -> None:
+    """Write each bar's value at its end, or beyond the marks that stand there."""
+    for i, (a, b) in enumerate(zip(at.tolist(), y.tolist(), strict=True)):
         sign = 1 if b >= 0 else -1
-        clash = -0.4 * near < sign * (ring - b) < 1.6 * near
+        place, gap = b, 2.5
+        here = [float(m[i]) for m in marks if np.isfinite(m[i])]
+        for mark in sorted(here, reverse=sign < 0):
+            if -0.4 * near < sign * (mark - place) < 1.6 * near:
+                place, gap = sign * max(sign * place, sign * mark), 4.5
         axes.annotate(
             f"{b:.1f}",
-            (a, ring if clash and sign * ring > sign * b else b),
-            xytext=(0, sign * (4.5 if clash else 2.5)),
+            (a, place),
+            xytext=(0, sign * gap),
             textcoords="offset points",
             ha="center",
             va="bottom" if b >= 0 else "top",

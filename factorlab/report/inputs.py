@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from factorlab.errors import DataError, did_you_mean
@@ -16,6 +18,9 @@ __all__ = ["COLOURED", "Inputs"]
 
 #: Models that get a colour of their own; with more, the best ones do.
 COLOURED = 8
+
+#: Sessions a year (definitions §10).
+ANNUALISATION = 252
 
 #: Columns an exhibit cannot do without; further ones are optional or shown as they come.
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -98,6 +103,7 @@ class Inputs:
     def __init__(self, run: RunInfo, tables: Mapping[str, pd.DataFrame], printed: Printed) -> None:
         self.run = run
         self.printed = printed
+        self._excess: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
         self._tables = {name: _checked(name, frame) for name, frame in tables.items()}
 
     def table(self, name: str, **where: object) -> pd.DataFrame:
@@ -118,6 +124,46 @@ class Inputs:
         """Return each model's daily RankIC in one pool, by date; none if it has none."""
         found = {m: self._ics.get((m, pool, horizon)) for m in self.models}
         return {m: f for m, f in found.items() if f is not None and f["rank_ic"].notna().any()}
+
+    def excess_over(self, pool: str, level: str) -> dict[tuple[str, str], float]:
+        """Return the top group's excess return over another level of the daily table.
+
+        Excess is that of the ratio series nav / level: of each year as it is, of ``full``
+        annualised by 252.
+
+        Parameters
+        ----------
+        pool : str
+        level : str
+            A column of ``top_nav``, such as ``benchmark_total_return_nav``.
+
+        Returns
+        -------
+        dict of (model, period) to float
+            Only what is known.
+        """
+        if (pool, level) not in self._excess:
+            self._excess[pool, level] = self._excess_over(pool, level)
+        return self._excess[pool, level]
+
+    def _excess_over(self, pool: str, level: str) -> dict[tuple[str, str], float]:
+        out = {}
+        yearly = self.table("top_yearly", pool=pool, mode="drop")
+        labels = {p[:4]: p for p in sorted(set(yearly["period"])) if p != "full"}
+        for model, frame in self.top_nav(pool).items():
+            if level not in frame.columns or len(frame) < 2:
+                continue
+            ratio = (frame["nav"] / frame[level]).to_numpy(dtype=float)
+            years = frame["date"].dt.year.to_numpy()
+            whole = ratio[-1] / ratio[0]
+            out[model, "full"] = float(whole ** (ANNUALISATION / (len(ratio) - 1)) - 1.0)
+            for year, label in labels.items():
+                inside = np.flatnonzero(years == int(year))
+                if len(inside):
+                    # A year begins where the one before ended.
+                    base = ratio[max(inside[0] - 1, 0)]
+                    out[model, label] = float(ratio[inside[-1]] / base - 1.0)
+        return {key: value for key, value in out.items() if math.isfinite(value)}
 
     @cached_property
     def _navs(self) -> dict[tuple[str, str, str], pd.DataFrame]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "CAPTIONS",
+    "EQUAL_WEIGHT",
     "HEADS",
     "INDEX",
     "MODES",
@@ -14,9 +15,14 @@ __all__ = [
     "REPORT_SPAN",
     "SIMULATED",
     "SOURCES",
+    "TOTAL_RETURN",
     "Caption",
     "pool_label",
 ]
+
+#: Columns of the daily table of top groups.
+TOTAL_RETURN = "benchmark_total_return_nav"
+EQUAL_WEIGHT = "equal_weight_nav"
 
 #: The row of a pool's own index among the models.
 INDEX = "指数 index"
@@ -123,6 +129,7 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "annual_excess": ("超额年化", "annual excess (p − b), %", "pct"),
     "annual_excess_ratio": ("超额年化（净值比）", "annual excess, ratio series, %", "pct"),
     "total_return_excess_ratio": ("全收益超额年化", "excess over total-return stand-in, %", "pct"),
+    "equal_weight_excess": ("等权超额年化", "excess over equal-weighted pool, %", "pct"),
     "dividend_part": ("分红部分", "dividend part, % a year", "pct"),
     "excess_sharpe": ("超额夏普", "excess Sharpe", "num"),
     "excess_max_drawdown": ("超额最大回撤", "excess max drawdown, %", "pct"),

@@ -46,10 +46,8 @@ class Section:
 def data_sections(inputs: Inputs) -> list[Section]:
     """Return the sections below the exhibits, in order; empty ones say so."""
     run = inputs.run
-    ledgers = [
-        _plain("ledger_market", run.ledgers, "市场与股票域 Market and universe"),
-        _plain("ledger_evaluation", inputs.table("ledger"), "评价 Evaluation"),
-    ]
+    market = _plain("ledger_market", run.ledgers, "市场与股票域 Market and universe")
+    evaluation = _plain("ledger_evaluation", inputs.table("ledger"), "评价 Evaluation")
     return [
         Section("checks", "基准与交易日核对", "Benchmark and schedule checks", *_checks(inputs)),
         _coverage(inputs),
@@ -57,8 +55,9 @@ def data_sections(inputs: Inputs) -> list[Section]:
             "ledger",
             "筛选账本",
             "Ledgers of every filter",
-            tuple(t for t in ledgers if t),
+            (market,) if market else (),
             ("每一步：剔除多少、剩余多少。Each step: what it removed and what remained.",),
+            (evaluation,) if evaluation else (),
         ),
         Section(
             "settings",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from factorlab.report.figures import weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import pool_label
+from factorlab.report.names import EQUAL_WEIGHT, pool_label
 from factorlab.report.tables import Column, Table, columns_for, format_number
 
 __all__ = ["SIGNIFICANCE", "Card", "Verdict", "cards", "rule_text", "summary_table", "verdict"]
@@ -62,8 +62,10 @@ def verdict(rank_ic: float, p: float, excess: float, steady: float, *, tests: in
 
     In this order: no data without a RankIC; *null* unless the Newey–West fixed-b p is below
     0.05 / `tests`; *reversed* for a negative RankIC; *no_excess* where the top group does not
-    beat the members' total-return stand-in; *weak* for a RankIC under 0.02; *unsteady* where
-    under three quarters of the periods have a positive excess; else *works*.
+    beat both the members' total-return stand-in and their equal-weighted mean (an equal-weighted
+    group of small stocks beats a cap-weighted index without any skill); *weak* for a RankIC under
+    0.02; *unsteady* where it beats the equal-weighted mean in under three quarters of the years;
+    else *works*.
 
     Parameters
     ----------
@@ -72,9 +74,10 @@ def verdict(rank_ic: float, p: float, excess: float, steady: float, *, tests: in
     p : float
         Its two-sided p-value under overlapping windows.
     excess : float
-        Annual excess of the top group over the total-return stand-in; NaN where not computed.
+        The lesser of the top group's annual excess over the total-return stand-in and over the
+        equal-weighted mean; NaN where not computed.
     steady : float
-        Share of the years with a positive excess return; NaN where not computed.
+        Share of the years that beat the equal-weighted mean; NaN where not computed.
     tests : int
         Number of models on the page (Bonferroni).
     """
@@ -100,19 +103,21 @@ def rule_text(tests: int) -> str:
     level = SIGNIFICANCE / max(tests, 1)
     return (
         f"判词由规则得出：Newey–West fixed-b p ≥ {level:.4g}（0.05 / {tests} 个模型）为未见预测力；"
-        "RankIC 为负为方向相反；TOP 组未跑赢成员全收益替代为多头无超额；RankIC < 0.02 为微弱；"
-        "超额为正的年份不足四分之三为不稳定；其余为有效且稳定。Verdicts follow a rule: no evidence"
-        f" where the Newey–West fixed-b p is {level:.4g} or more (0.05 over {tests} models);"
-        " reversed where RankIC is negative; no excess where the top group does not beat the"
-        " members' total-return stand-in; weak under a RankIC of 0.02; unsteady where under three"
-        " quarters of the years have a positive excess; else it works."
+        "RankIC 为负为方向相反；TOP 组未同时跑赢成员全收益替代与成员等权为多头无超额；RankIC < 0.02"
+        " 为微弱；跑赢等权的年份不足四分之三为不稳定；其余为有效且稳定。Verdicts follow a"
+        f" rule: no evidence where the Newey–West fixed-b p is {level:.4g} or more (0.05 over"
+        f" {tests} models); reversed where RankIC is negative; no excess where the top group does not beat"
+        " both the members' total-return stand-in and their equal-weighted mean; weak under a"
+        " RankIC of 0.02; unsteady where it beats the equal-weighted mean in under three quarters"
+        " of the years; else it works."
     )
 
 
 def summary_table(inputs: Inputs) -> Table:
     """Return one row a pool and model: RankIC, top group, verdict."""
     keys = ["rank_ic", "rank_icir", "ic_win_rate", "nw_p", "annual_return", "annual_excess"]
-    keys += ["annual_excess_ratio", "total_return_excess_ratio", "dividend_part", "max_drawdown"]
+    keys += ["total_return_excess_ratio", "equal_weight_excess"]
+    keys += ["dividend_part", "max_drawdown"]
     rows = []
     for pool in inputs.pools:
         for model in inputs.models:
@@ -171,17 +176,21 @@ def _facts(inputs: Inputs, model: str, pool: str) -> dict[str, float] | None:
             row = frame.iloc[0]
             numbers = frame.select_dtypes("number").columns
             out |= {str(k): float(row[k]) for k in numbers}
+    equal = inputs.excess_over(pool, EQUAL_WEIGHT).get((model, "full"))
+    if equal is not None:
+        out["equal_weight_excess"] = equal
     return out or None
 
 
 def _judge(inputs: Inputs, facts: dict[str, float], model: str, pool: str) -> Verdict:
-    years = _years(inputs, model, pool)["excess_return"].to_numpy(dtype=float)
-    years = years[np.isfinite(years)]
+    equal = inputs.excess_over(pool, EQUAL_WEIGHT)
+    years = [v for (m, period), v in equal.items() if m == model and period != "full"]
+    both = [facts.get(k, math.nan) for k in ("total_return_excess_ratio", "equal_weight_excess")]
     return verdict(
         facts.get("rank_ic", math.nan),
         facts.get("nw_p", math.nan),
-        facts.get("total_return_excess_ratio", math.nan),
-        float((years > 0).mean()) if len(years) else math.nan,
+        min(both) if all(math.isfinite(x) for x in both) else math.nan,
+        sum(v > 0 for v in years) / len(years) if years else math.nan,
         tests=len(inputs.models),
     )
 
@@ -223,6 +232,9 @@ def _sentences(inputs: Inputs, facts: dict[str, float], model: str, pool: str) -
             f"对全收益替代超额 over the total-return stand-in {100 * over:.2f} %,"
             f" 分红部分 dividends {100 * dividend:.2f} %"
         )
+    equal = facts.get("equal_weight_excess", math.nan)
+    if math.isfinite(equal):
+        out.append(f"对成员等权超额 over the equal-weighted pool {100 * equal:.2f} %")
     where = []
     for other in inputs.pools:
         held = _facts(inputs, model, other)

@@ -184,7 +184,7 @@ def _group_tables(
                             "benchmark_nav": bench,
                             "excess_nav": nav / bench,
                             "benchmark_total_return_nav": total,
-                            "equal_weight_nav": total,
+                            "equal_weight_nav": total * 1.01 ** (np.arange(n + 1) / 252),
                         }
                     )
                 )

@@ -59,7 +59,10 @@ def test_rings_and_strokes_are_in_the_legend_only_where_drawn():
     nothing = {"a": np.full(2, np.nan)}
     assert len(_bars("p", marks=nothing, ticks=nothing).legend) == 2
     some = {"a": np.array([0.2, np.nan])}
-    names = [entry.name for entry in _bars("p", marks=some, line=("index", 0.06)).legend]
+    names = [
+        entry.name
+        for entry in _bars("p", marks=some, lines=[("index", 0.06), ("none", float("nan"))]).legend
+    ]
     assert names == ["a", "b", "研报 printed", "index"]
 
 
