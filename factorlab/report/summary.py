@@ -106,10 +106,10 @@ def rule_text(tests: int) -> str:
         "RankIC 为负为方向相反；TOP 组未同时跑赢成员全收益替代与成员等权为多头无超额；RankIC < 0.02"
         " 为微弱；跑赢等权的年份不足四分之三为不稳定；其余为有效且稳定。Verdicts follow a"
         f" rule: no evidence where the Newey–West fixed-b p is {level:.4g} or more (0.05 over"
-        f" {tests} models); reversed where RankIC is negative; no excess where the top group does not beat"
-        " both the members' total-return stand-in and their equal-weighted mean; weak under a"
-        " RankIC of 0.02; unsteady where it beats the equal-weighted mean in under three quarters"
-        " of the years; else it works."
+        f" {tests} models); reversed where RankIC is negative; no excess where the top group does"
+        " not beat both the members' total-return stand-in and their equal-weighted mean; weak"
+        " under a RankIC of 0.02; unsteady where it beats the equal-weighted mean in under three"
+        " quarters of the years; else it works."
     )
 
 
