@@ -157,7 +157,7 @@ def _render(inputs: Inputs, shown: list[Exhibit], sections: list[Section], summa
         sections=sections,
         summary=summary,
         cards=cards(inputs),
-        rule=rule_text(len(inputs.models)),
+        rule=rule_text(len(inputs.models) * len(inputs.pools)),
         reasons=difference_reasons(inputs),
         simulated_words=SIMULATED,
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),

@@ -79,7 +79,7 @@ def verdict(rank_ic: float, p: float, excess: float, steady: float, *, tests: in
     steady : float
         Share of the years that beat the equal-weighted mean; NaN where not computed.
     tests : int
-        Number of models on the page (Bonferroni).
+        Number of verdicts on the page, models times pools (Bonferroni).
     """
     if not math.isfinite(rank_ic) or not math.isfinite(p):
         return _VERDICTS["no_data"]
@@ -102,11 +102,11 @@ def rule_text(tests: int) -> str:
     """Say the rule of the verdicts, for the reader of the page."""
     level = SIGNIFICANCE / max(tests, 1)
     return (
-        f"判词由规则得出：Newey–West fixed-b p ≥ {level:.4g}（0.05 / {tests} 个模型）为未见预测力；"
+        f"判词由规则得出：Newey–West fixed-b p ≥ {level:.4g}（0.05 / {tests} 个判词）为未见预测力；"
         "RankIC 为负为方向相反；TOP 组未同时跑赢成员全收益替代与成员等权为多头无超额；RankIC < 0.02"
         " 为微弱；跑赢等权的年份不足四分之三为不稳定；其余为有效且稳定。Verdicts follow a"
         f" rule: no evidence where the Newey–West fixed-b p is {level:.4g} or more (0.05 over"
-        f" {tests} models); reversed where RankIC is negative; no excess where the top group does"
+        f" {tests} verdicts); reversed where RankIC is negative; no excess where the top group does"
         " not beat both the members' total-return stand-in and their equal-weighted mean; weak"
         " under a RankIC of 0.02; unsteady where it beats the equal-weighted mean in under three"
         " quarters of the years; else it works."
@@ -191,7 +191,7 @@ def _judge(inputs: Inputs, facts: dict[str, float], model: str, pool: str) -> Ve
         facts.get("nw_p", math.nan),
         min(both) if all(math.isfinite(x) for x in both) else math.nan,
         sum(v > 0 for v in years) / len(years) if years else math.nan,
-        tests=len(inputs.models),
+        tests=len(inputs.models) * len(inputs.pools),
     )
 
 
