@@ -35,7 +35,7 @@ CHECKS = (
     ),
     (
         "import directions",
-        ("-c", "from importlinter.cli import lint_imports_command as run; run()"),
+        ("-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-logo"),
     ),
     (
         "tests",
