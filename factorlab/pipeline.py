@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factorlab.errors import ConfigError, StoreError, did_you_mean
+from factorlab.files import write_json
 from factorlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -113,9 +113,7 @@ def demo(out: Path, *, progress: Progress | None = None) -> RunResult:
     tables = out / "market"
     if not (tables / "market.toml").exists():
         progress.say("simulating the market")
-        partial = out / "market.partial"
-        simulate_market(partial, SimulationSettings.demo())
-        os.replace(partial, tables)
+        simulate_market(tables, SimulationSettings.demo())
     config = demo_config(source=tables, store=out / "market.store")
     return run(config, out, progress=progress, command=("factorlab", "demo"))
 
@@ -149,6 +147,8 @@ def evaluate_factors(
     ------
     FactorError
         If a file cannot be read as a factor.
+    StoreCorruptError
+        If a file of the store is not what its manifest says; every file is hashed first.
     """
     from factorlab.evaluation import EvaluationSettings, evaluate
     from factorlab.evaluation.factor_file import read_factor
@@ -157,6 +157,7 @@ def evaluate_factors(
 
     progress = progress or SILENT
     store = Store.open(store_path)
+    store.verify()
     scores: dict[str, Panel] = {}
     notes: list[str] = []
     for path in factor_files:
@@ -172,15 +173,15 @@ def evaluate_factors(
         progress.say(line)
     settings = settings or _default_span(EvaluationSettings(), store)
     universe = scoring_universe(store, settings.universe)
-    out.mkdir(parents=True, exist_ok=True)
     evaluation = evaluate(store, scores, settings, universe=universe.mask, progress=progress)
+    out.mkdir(parents=True, exist_ok=True)
     evaluation.save(out / "tables")
-    _write_json(
+    write_json(
         out / "run.json",
         {
             "title": " · ".join(scores),
             "models": list(scores),
-            "settings": {"evaluation": asdict(settings)},
+            "settings": {"evaluation": settings.to_dict()},
             "command": _printed(command),
             "notes": notes,
             "training": [],
@@ -257,6 +258,7 @@ class _Run:
         if last == "ingest":
             return result
         store = Store.open(self.config.data.store)
+        store.verify()
         universe = scoring_universe(store, self.config.universe)
         records, scores = self._models(store, last)
         if last in ("train", "score"):
@@ -355,7 +357,7 @@ class _Run:
         facts = _about_store(store, universe)
         facts["hashes"]["config"] = config.hash()
         facts["hashes"]["training"] = self._key(store)
-        _write_json(
+        write_json(
             self.out / "run.json",
             {
                 "title": config.report.title,
@@ -392,7 +394,7 @@ class _Run:
         yield
         seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - began, 1)
-        _write_json(path, seconds)
+        write_json(path, seconds)
 
 
 def _default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:
@@ -424,12 +426,3 @@ def _hash(value: Any) -> str:
 
 def _printed(command: Sequence[str]) -> str:
     return shlex.join(command)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(
-        json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n",
-        encoding="utf-8",
-    )
-    os.replace(temporary, path)

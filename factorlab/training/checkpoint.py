@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from factorlab.errors import TrainingError
+from factorlab.files import replacing
 
-__all__ = ["load_tensors", "save_tensors", "write_json"]
+__all__ = ["load_tensors", "save_tensors"]
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
     """Write tensors and a JSON-able `meta` to one safetensors file, atomically."""
-    temporary = path.with_name(path.name + ".partial")
     contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    save_file(contiguous, str(temporary), metadata={"meta": json.dumps(meta, sort_keys=True)})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(contiguous, str(temporary), metadata={"meta": json.dumps(meta, sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -42,12 +41,3 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             " delete it to train again"
         ) from error
     return tensors, meta
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, atomically, keys sorted."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(
-        json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    os.replace(temporary, path)

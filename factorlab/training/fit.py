@@ -14,9 +14,10 @@ from torch import nn
 
 from factorlab.cross_section import spearman_rows
 from factorlab.errors import TrainingError
+from factorlab.files import write_json
 from factorlab.models import build_model, ic_loss, parameter_count, weighted_mse_loss
 from factorlab.progress import SILENT, Progress
-from factorlab.training.checkpoint import load_tensors, save_tensors, write_json
+from factorlab.training.checkpoint import load_tensors, save_tensors
 from factorlab.training.data import TrainingData
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.splits import Split

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from torch import nn
 
 from factorlab.cross_section import zscore
 from factorlab.errors import TrainingError
+from factorlab.files import replacing, write_json
 from factorlab.panel import Panel
 from factorlab.progress import SILENT, Progress
-from factorlab.training.checkpoint import write_json
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import Job, load_model
 from factorlab.training.settings import TrainingSettings
@@ -89,9 +88,8 @@ def _write_wide(
     columns = [pa.array(dates.astype("datetime64[D]"))]
     columns += [pa.array(values[:, n]) for n in range(len(assets))]
     table = pa.table(columns, names=["date", *assets.tolist()])
-    temporary = path.with_name(path.name + ".partial")
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def _read_wide(
