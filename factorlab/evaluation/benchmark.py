@@ -90,7 +90,9 @@ def cap_weighted(store: Store, span: Span, pools: tuple[str, ...]) -> dict[str, 
         shares = fields["total_shares"][t]
         if t:
             adjust = fields["adj_factor"][t] / fields["adj_factor"][t - 1]
-            split = _split_step(adjust, shares / fields["total_shares"][t - 1])
+            split = np.ones(len(adjust))
+            big = np.flatnonzero(adjust > SPLIT_STEP)
+            split[big] = _split_step(adjust[big], shares[big] / fields["total_shares"][t - 1][big])
             step = np.where(seen, fields["close"][t] / close, 1.0)
             total, price = step * adjust - 1.0, step * split - 1.0
             valid = np.isfinite(cap) & np.isfinite(total) & np.isfinite(price) & (span.gone > t)
@@ -101,7 +103,8 @@ def cap_weighted(store: Store, span: Span, pools: tuple[str, ...]) -> dict[str, 
                     series[pool][0][t] = (w * total[use]).sum() / w.sum()
                     series[pool][1][t] = (w * price[use]).sum() / w.sum()
         close = np.where(seen, fields["close"][t], close)
-        cap = close * shares * ratios.at(fields["float_shares"][t] / shares)
+        inside = np.logical_or.reduce([member[t] for member in members.values()])
+        cap = close * shares * ratios.at(fields["float_shares"][t] / shares, inside)
     return {pool: StandIn(*pair) for pool, pair in series.items()}
 
 
@@ -109,7 +112,7 @@ def _split_step(adjust: Array, shares: Array) -> Array:
     """The part of a price-factor step that is a split, from the step of total shares."""
     beside = adjust / shares
     low, high = DIVIDEND_BESIDE
-    told = (adjust > SPLIT_STEP) & (shares > SPLIT_STEP) & (beside >= low) & (beside <= high)
+    told = (shares > SPLIT_STEP) & (beside >= low) & (beside <= high)
     return np.where(told, np.minimum(shares, adjust), np.where(adjust > LONE_SPLIT, adjust, 1.0))
 
 
@@ -122,20 +125,19 @@ class _FloatRatio:
         shares = last_known(store, "float_shares", row)
         self.last = shares / last_known(store, "total_shares", row)
 
-    def at(self, known: Array) -> Array:
-        """Return the ratio of the next session, shape [N]."""
+    def at(self, known: Array, inside: npt.NDArray[np.bool_]) -> Array:
+        """Return the ratio of the next session, shape [N]; filled for the stocks `inside`."""
         sure = np.isfinite(known)
         self.last = np.where(sure, known, self.last)
-        ratio = self.last
-        if np.isnan(ratio).any():
-            ratio = ratio.copy()
-            for column in self.boards:
-                part = ratio[column]
-                empty = np.isnan(part)
-                if empty.any():
-                    own = known[column][sure[column]]
-                    part[empty] = np.median(own) if len(own) else 1.0
-                    ratio[column] = part
+        empty = inside & np.isnan(self.last)
+        if not empty.any():
+            return self.last
+        ratio = self.last.copy()
+        for column in self.boards:
+            need = column[empty[column]]
+            if len(need):
+                own = known[column][sure[column]]
+                ratio[need] = np.median(own) if len(own) else 1.0
         return ratio
 
 

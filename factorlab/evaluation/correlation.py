@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from factorlab.evaluation.ic import centred_ranks, rank_corr, run_blocks
+from factorlab.evaluation.ic import Levels, rank_corr, run_blocks
 
 __all__ = ["factor_correlation"]
 
@@ -47,20 +47,12 @@ def factor_correlation(
 
     def block(part: range) -> None:
         for t in part:
-            columns = np.flatnonzero(mask[t])
-            values = {name: scores[name][t, columns] for name in names}
-            missing = {name: np.isnan(v) for name, v in values.items()}
-            whole = {
-                name: centred_ranks(v) for name, v in values.items() if not missing[name].any()
-            }
+            by_score = {name: Levels.of(score[t]) for name, score in scores.items()}
             for a, b in pairs:
-                if a in whole and b in whole:
-                    u, v = whole[a], whole[b]
-                else:
-                    both = ~(missing[a] | missing[b])
-                    u, v = centred_ranks(values[a][both]), centred_ranks(values[b][both])
-                if len(u) >= min_pairs:
-                    daily[a, b][t] = rank_corr(u, v)
+                one, two = by_score[a], by_score[b]
+                columns = np.flatnonzero(mask[t] & one.known & two.known)
+                if len(columns) >= min_pairs:
+                    daily[a, b][t] = rank_corr(one.ranks(columns), two.ranks(columns))
 
     if pairs:
         run_blocks(block, rows)

@@ -21,7 +21,6 @@ from factorlab.evaluation.result import COLUMNS, Evaluation
 from factorlab.evaluation.schedule import periods, weekly_schedule
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.evaluation.span import Span, load_span
-from factorlab.labels import forward_returns
 from factorlab.market.ledger import Ledger
 from factorlab.panel import Panel
 from factorlab.progress import SILENT, Progress
@@ -89,7 +88,7 @@ def evaluate(
     start = int(np.searchsorted(store.dates, np.datetime64(settings.start, "D")))
     first, last = min(start, int(schedule.signal[0])), int(schedule.exit[-1])
     rows = slice(first, last + 1)
-    steps = 2 + len(settings.horizons) + len(scores) * len(pools) * len(settings.modes)
+    steps = 3 + len(scores) * len(pools) * len(settings.modes)
     with progress.stage("evaluate", steps) as tick:
         span = load_span(store, first, last)
         ledgers: list[Ledger] = []
@@ -102,23 +101,25 @@ def evaluate(
         years = periods(span.dates, ic_rows.start - 1, ic_rows.stop - 1)[1:]
         tick(1, "prices")
 
-        by_horizon = {}
-        for horizon in settings.horizons:
-            by_horizon[horizon] = _ic(store, values, members, rows, ic_rows, horizon, settings)
-            tick(1, f"RankIC {horizon} days")
-        series = {
-            (factor, pool, horizon): by_horizon[horizon][factor, pool]
-            for factor in values
-            for pool in pools
-            for horizon in settings.horizons
-        }
+        series = ic.ic_series(
+            store,
+            values,
+            members,
+            first,
+            ic_rows,
+            settings.horizons,
+            settings.delay,
+            settings.min_pairs,
+        )
+        tick(1, "RankIC")
         ledgers += [item.ledger for item in series.values()]
 
         market = Market(store, span, schedule, members, settings)
+        ranked = {name: market.sort_signals(score) for name, score in values.items()}
         tests = [(f, p, m) for f in values for p in pools for m in settings.modes]
 
         def test(key: tuple[str, str, str]) -> GroupTest:
-            out = market.test(*key, values[key[0]])
+            out = market.test(*key, ranked[key[0]])
             tick(1, " ".join(key))
             return out
 
@@ -187,20 +188,6 @@ def _aligned(
         )
     ledger = Ledger(f"Scores {name}", "stock-days", given, removed, len(left))
     return score, ledger.check()
-
-
-def _ic(
-    store: Store,
-    values: Mapping[str, Array],
-    members: Mapping[str, Mask],
-    rows: slice,
-    ic_rows: slice,
-    horizon: int,
-    settings: EvaluationSettings,
-) -> dict[tuple[str, str], ic.IcSeries]:
-    returns = forward_returns(store, horizon, settings.delay, rows).values
-    loss = ic.loss_reasons(store, returns, rows, settings.delay, horizon)
-    return ic.ic_series(values, returns, members, loss, ic_rows, horizon, settings.min_pairs)
 
 
 def _stack(tests: list[GroupTest], table: str) -> pd.DataFrame:

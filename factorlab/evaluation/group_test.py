@@ -18,6 +18,7 @@ from factorlab.evaluation.groups import (
     TradeState,
     choose_targets,
     simulate,
+    sort_signals,
     top_only,
 )
 from factorlab.evaluation.performance import (
@@ -40,6 +41,7 @@ __all__ = ["GroupTest", "Market"]
 EXIT_LOSS = 0.5  # definitions §2: exits whose last prices are missing, shown at −50 %
 
 Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -87,13 +89,18 @@ class Market:
         self._equal: dict[tuple[str, int, int], Array] = {}
         self._lock = threading.Lock()
 
-    def test(self, factor: str, pool: str, mode: str, score: Array) -> GroupTest:
+    def sort_signals(self, score: Array) -> list[Ints]:
+        """Sort a factor's stocks at each signal, for all its tests."""
+        return sort_signals(score, self.schedule)
+
+    def test(self, factor: str, pool: str, mode: str, ranked: list[Ints]) -> GroupTest:
         """Run the groups of one factor in one pool under one mode.
 
         Parameters
         ----------
         factor, pool, mode : str
-        score : ndarray of float64, shape [n, N]
+        ranked : list of ndarray of int64, length K
+            From `sort_signals`.
 
         Returns
         -------
@@ -104,7 +111,7 @@ class Market:
         members = self.members[pool]
         targets = choose_targets(
             f"Groups {factor} {pool} {mode}",
-            *(score, members, self.span, self.schedule, self.state, q, mode),
+            *(ranked, members, self.span, self.schedule, self.state, q, mode),
         )
         filled = targets.filled()
         if not len(filled):

@@ -12,11 +12,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from factorlab.evaluation.book import Book, sum_by_group
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span
 from factorlab.market.ledger import Ledger
 
-__all__ = ["Exit", "GroupPath", "Targets", "TradeState", "choose_targets", "simulate", "top_only"]
+__all__ = [
+    "Exit",
+    "GroupPath",
+    "Targets",
+    "TradeState",
+    "choose_targets",
+    "simulate",
+    "sort_signals",
+    "top_only",
+]
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -116,9 +126,31 @@ class GroupPath:
     counts: dict[str, int] = field(default_factory=dict)
 
 
+def sort_signals(score: Array, schedule: Schedule) -> list[Ints]:
+    """Sort each signal session's scored stocks, lowest first, ties by code.
+
+    Parameters
+    ----------
+    score : ndarray of float64, shape [n, N]
+        NaN where there is none.
+    schedule : Schedule
+        Rows of the span.
+
+    Returns
+    -------
+    list of ndarray of int64, length K
+        Columns.
+    """
+    out = []
+    for signal in schedule.signal:
+        columns = np.flatnonzero(~np.isnan(score[signal]))
+        out.append(columns[np.argsort(score[signal, columns], kind="stable")])
+    return out
+
+
 def choose_targets(
     name: str,
-    score: Array,
+    ranked: list[Ints],
     members: Mask,
     span: Span,
     schedule: Schedule,
@@ -135,8 +167,8 @@ def choose_targets(
     ----------
     name : str
         Name of the ledger.
-    score : ndarray of float64, shape [n, N]
-        NaN where there is none.
+    ranked : list of ndarray of int64, length K
+        From `sort_signals`.
     members : ndarray of bool, shape [n, N]
         The pool.
     span : Span
@@ -158,18 +190,20 @@ def choose_targets(
     -----
     Source: definitions §1 and §10.
     """
-    rules = ["no score at the signal", "delisted before the trade"]
+    rules = ["delisted before the trade"]
     if mode == "drop":
         rules += ["suspended at the trade", "at the up limit at the trade"]
         rules += ["at the down limit at the trade"]
-    removed = dict.fromkeys([*rules, "fewer stocks than groups"], 0)
+    removed = dict.fromkeys(["no score at the signal", *rules, "fewer stocks than groups"], 0)
     total = kept = 0
     columns: list[Ints] = []
     groups: list[Ints] = []
     for k, (signal, trade) in enumerate(zip(schedule.signal, schedule.trade, strict=True)):
-        use = np.flatnonzero(members[signal])
-        total += len(use)
-        tests = [np.isnan(score[signal]), span.gone <= trade]
+        size = int(np.count_nonzero(members[signal]))
+        use = ranked[k][members[signal, ranked[k]]]
+        total += size
+        removed["no score at the signal"] += size - len(use)
+        tests = [span.gone <= trade]
         if mode == "drop":
             tests += [state.suspended[k], state.at_up[k], state.at_down[k]]
         for rule, test in zip(rules, tests, strict=True):
@@ -179,7 +213,6 @@ def choose_targets(
         if len(use) < n_groups:
             removed["fewer stocks than groups"] += len(use)
             use = use[:0]
-        use = use[np.argsort(score[signal, use], kind="stable")]
         kept += len(use)
         columns.append(use)
         groups.append(np.arange(len(use)) * n_groups // max(len(use), 1))
@@ -247,7 +280,8 @@ def simulate(
         | {"wanted": 0, "unbought_suspended": 0, "unbought_up": 0}
         | {"unbought_no_capital": 0, "bought": 0},
     )
-    book = _Book(n_groups, n_assets)
+    book = Book(n_groups, n_assets)
+    mortal = np.flatnonzero(span.dies)
     for k in range(len(schedule)):
         row, leave = int(schedule.trade[k]), int(schedule.exit[k])
         if len(targets.columns[k]):
@@ -263,160 +297,27 @@ def simulate(
         values = np.take(price[row + 1 : leave + 1], book.column, axis=1)
         values *= book.value / price[row, book.column]
         for day, value in enumerate(values, start=row + 1 - start):
-            nav[day] = _sums(book.group, value, n_groups) + book.cash
+            nav[day] = sum_by_group(book.group, value, n_groups) + book.cash
         if len(values):
             book.value = values[-1]
-        path.exits += _exits(span, book, row, leave, nav[leave - start])
+        path.exits += _exits(span, mortal, book, row, leave, nav[leave - start])
     return path
 
 
-class _Book:
-    """Positions of all groups, and the trades that change them."""
-
-    def __init__(self, n_groups: int, n_assets: int) -> None:
-        self.n_groups = n_groups
-        self.n_assets = n_assets
-        self.key = np.empty(0, dtype=np.int64)  # group * n_assets + column
-        self.value = np.empty(0)
-        self.cash = np.ones(n_groups)
-        self._held = np.zeros(n_groups * n_assets)  # scratch, zero between trades
-        self._wanted = np.zeros(n_groups * n_assets, dtype=bool)
-
-    @property
-    def group(self) -> Ints:
-        return self.key // self.n_assets
-
-    @property
-    def column(self) -> Ints:
-        return self.key % self.n_assets
-
-    def _total(self) -> Array:
-        return _sums(self.group, self.value, self.n_groups) + self.cash
-
-    def rebalance_all(self, wanted: Ints) -> Array:
-        """Hold exactly the wanted positions, each group's value spread equally."""
-        group = wanted // self.n_assets
-        size = np.bincount(group, minlength=self.n_groups)
-        # A group without a target of its own keeps its value in cash.
-        value = (self._total() / np.maximum(size, 1))[group]
-        return self._replace(wanted, value, np.where(size > 0, 0.0, self._total()))
-
-    def rebalance(
-        self,
-        wanted: Ints,
-        flags: tuple[Mask, Mask, Mask],
-        gone: Mask,
-        counts: dict[str, int],
-    ) -> Array:
-        """Move towards the wanted positions as far as limits and suspensions let."""
-        suspended, at_up, at_down = flags
-        total = self._total()
-        self._held[self.key] = self.value
-        held = self._held[wanted]
-        self._held[self.key] = 0.0
-        self._wanted[wanted] = True
-        other = ~self._wanted[self.key]
-        self._wanted[wanted] = False
-
-        column = self.column
-        stopped = suspended[column] & ~gone[column]
-        stuck = other & (stopped | (at_down[column] & ~gone[column]))
-        counts["held"] += int(other.sum())
-        counts["carried_suspended"] += int((other & stopped).sum())
-        counts["carried_down"] += int((stuck & ~stopped).sum())
-        counts["sold"] += int((other & ~stuck).sum())
-
-        group, column = wanted // self.n_assets, wanted % self.n_assets
-        halted = suspended[column]
-        up = at_up[column] & ~halted
-        down = at_down[column] & ~halted & (held > 0)
-        free = ~(halted | up | down)
-        counts["wanted"] += len(wanted)
-        counts["unbought_suspended"] += int((halted & (held == 0)).sum())
-        counts["unbought_up"] += int((up & (held == 0)).sum())
-
-        fixed = _sums(self.group[stuck], self.value[stuck], self.n_groups)
-        fixed += _sums(group[halted], held[halted], self.n_groups)
-        capital = np.maximum(total - fixed, 0.0)
-        n_free = np.bincount(group[free], minlength=self.n_groups)
-        amount = np.where(n_free > 0, capital / np.maximum(n_free, 1), np.inf)
-        for g in np.unique(group[(up & (held > 0)) | down]):
-            mine = group == g
-            amount[g] = equal_amount(capital[g], int(n_free[g]), held[mine & up], held[mine & down])
-        w = amount[group]
-        counts["unbought_no_capital"] += int((free & (w == 0)).sum())
-        value = np.where(free, w, held)
-        value = np.where(up, np.minimum(held, w), value)
-        value = np.where(down, np.maximum(held, w), value)
-        keep = value > 0
-        counts["bought"] += int((keep | (held > 0)).sum())
-        key = np.concatenate((self.key[stuck], wanted[keep]))
-        new = np.concatenate((self.value[stuck], value[keep]))
-        spent = _sums(key // self.n_assets, new, self.n_groups)
-        idle = np.isinf(amount)
-        return self._replace(key, new, np.where(idle, total - spent, 0.0))
-
-    def _replace(self, key: Ints, value: Array, cash: Array) -> Array:
-        """Take over new positions; return the one-way turnover of each group."""
-        total = self._total()
-        self._held[self.key] = self.value
-        change = np.abs(value - self._held[key])
-        moved = _sums(key // self.n_assets, change, self.n_groups)
-        self._held[key] = 0.0
-        left = self._held[self.key]
-        self._held[self.key] = 0.0
-        moved += _sums(self.group, left, self.n_groups) + np.abs(cash - self.cash)
-        self.key, self.value, self.cash = key, value, cash
-        return 0.5 * moved / total
-
-
-def equal_amount(capital: float, n_free: int, held_up: Array, held_down: Array) -> float:
-    """Solve ``n_free w + sum min(held_up, w) + sum max(held_down, w) = capital`` for w >= 0.
-
-    Parameters
-    ----------
-    capital : float
-        At least the sum of `held_down`.
-    n_free : int
-        Targets without a limit.
-    held_up, held_down : ndarray of float64
-        Values held of targets at the up limit and at the down limit.
-
-    Returns
-    -------
-    float
-        Infinite where nothing can take the capital: then the rest is cash.
-    """
-    held_up = held_up[held_up > 0]
-    low = 0.0
-    for high in [*np.sort(np.concatenate((held_up, held_down))), np.inf]:
-        # Between two knots: those with held_up > low still grow, held_down <= low grow already.
-        rising = held_up > low
-        grown = held_down <= low
-        slope = n_free + int(rising.sum()) + int(grown.sum())
-        rest = capital - held_up[~rising].sum() - held_down[~grown].sum()
-        if slope and rest / slope <= high:
-            return float(max(rest / slope, 0.0))
-        low = float(high)
-    return float("inf")
-
-
-def _sums(group: Ints, value: Array, n_groups: int) -> Array:
-    """Sum values by group; float even where there are none, which bincount alone is not."""
-    return np.bincount(group, value, n_groups).astype(np.float64, copy=False)
-
-
-def _exits(span: Span, book: _Book, row: int, leave: int, total: Array) -> Iterator[Exit]:
+def _exits(
+    span: Span, mortal: Ints, book: Book, row: int, leave: int, total: Array
+) -> Iterator[Exit]:
     """Positions whose stock was delisted, or lost its prices for good, in ``(row, leave]``."""
-    column = book.column
-    paid = (span.gone[column] > row) & (span.gone[column] <= leave)
-    last = span.last_bar[column]
-    ends = span.truncated[column] & (last >= row) & (last < leave)
-    for mask, event, when in (
-        (ends, "bars_end", last),
-        (paid, "delisting_exit", span.gone[column]),
+    gone, last = span.gone[mortal], span.last_bar[mortal]
+    paid = mortal[(gone > row) & (gone <= leave)]
+    ends = mortal[span.truncated[mortal] & (last >= row) & (last < leave)]
+    for columns, event, when in (
+        (ends, "bars_end", span.last_bar),
+        (paid, "delisting_exit", span.gone),
     ):
-        for k in np.flatnonzero(mask):
-            group = int(book.group[k])
+        if not len(columns):
+            continue
+        for k in np.flatnonzero(np.isin(book.column, columns)):
+            column, group = int(book.column[k]), int(book.group[k])
             weight = float(book.value[k] / total[group])
-            yield Exit(int(when[k]), int(column[k]), group, event, weight)
+            yield Exit(int(when[column]), column, group, event, weight)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from factorlab.evaluation.inference import infer_mean
 from factorlab.evaluation.schedule import Period
+from factorlab.labels import forward_returns
 from factorlab.market.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IcSeries",
-    "centred_ranks",
+    "Levels",
     "ic_daily",
     "ic_series",
     "ic_summary",
@@ -31,7 +32,7 @@ __all__ = [
     "run_blocks",
 ]
 
-ROW_BLOCK = 32  # dates a thread takes at a time
+ROW_BLOCK = 64  # dates a thread takes at a time
 # Returns that differ by less are one return, computed on two ways: 10 → 11 and 20 → 22 must tie
 # whatever their adjustment factors. Distinct prices in fen give returns further apart.
 RETURN_TIE = 1e-12
@@ -70,26 +71,48 @@ class IcSeries:
     ledger: Ledger
 
 
-def centred_ranks(v: Array, tie: float = 0.0) -> Array:
-    """Return ``2 rank - (n + 1)`` of a vector without NaN, average ranks for ties.
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """One row's values numbered by size, from which the ranks of any sample follow by counting.
 
-    Values tie with the next higher one up to a distance of `tie`.
-
-    Whole numbers: sums of their products are exact in float64 whatever the order, which makes a
-    rank correlation independent of how assets are ordered and of what else is computed.
+    Attributes
+    ----------
+    known : ndarray of bool, shape [N]
+        Where there is a value.
+    level : ndarray of int64, shape [N]
+        Number of the value among the different ones, 0 the lowest; equal values share it.
+    count : int
+        Number of different values.
     """
-    n = len(v)
-    places = np.argsort(v)
-    sorted_v = v[places]
-    position = np.arange(1 - n, n + 1, 2, dtype=np.float64)
-    same = sorted_v[1:] - sorted_v[:-1] <= tie
-    if same.any():
-        starts = np.flatnonzero(np.concatenate(([True], ~same)))
-        lengths = np.diff(np.append(starts, n))
-        position = np.repeat(2.0 * starts + lengths - n, lengths)
-    out = np.empty(n)
-    out[places] = position
-    return out
+
+    known: Mask
+    level: Ints
+    count: int
+
+    @classmethod
+    def of(cls, row: Array, tie: float = 0.0) -> Levels:
+        """Number a row; values up to `tie` above the next lower one are equal to it."""
+        known = ~np.isnan(row)
+        columns = np.flatnonzero(known)
+        values = row[columns]
+        places = np.argsort(values)
+        values = values[places]
+        level = np.zeros(len(row), dtype=np.int64)
+        number = np.cumsum(values[1:] - values[:-1] > tie)
+        level[columns[places[1:]]] = number
+        return cls(known, level, int(number[-1]) + 1 if len(number) else len(values))
+
+    def ranks(self, columns: Ints) -> Array:
+        """Centred ranks ``2 rank - (n + 1)`` of a sample; equal values share the average rank.
+
+        Centred ranks are whole numbers: sums of their products are exact in float64 whatever the
+        order, so that a rank correlation depends neither on how assets are ordered nor on what
+        else is computed.
+        """
+        level = self.level[columns]
+        size = np.bincount(level, minlength=self.count)
+        rank = 2 * np.cumsum(size) - size - len(columns)
+        return rank.astype(np.float64)[level]
 
 
 def rank_corr(u: Array, v: Array) -> float:
@@ -99,91 +122,92 @@ def rank_corr(u: Array, v: Array) -> float:
 
 
 def ic_series(
+    store: Store,
     scores: Mapping[str, Array],
-    returns: Array,
     members: Mapping[str, Mask],
-    loss: npt.NDArray[np.int8],
+    first: int,
     rows: slice,
-    horizon: int,
-    min_pairs: int,
-) -> dict[tuple[str, str], IcSeries]:
+    horizons: tuple[int, ...],
+    delay: int = 1,
+    min_pairs: int = 50,
+) -> dict[tuple[str, str, int], IcSeries]:
     """Correlate scores with forward returns, date by date, within each pool.
 
     ``RankIC_t = Spearman(score_t, r_t)`` over the members at `t` that have both, raw returns,
-    average ranks for ties; returns within 1e-12 of each other tie. Every (factor, pool) has its
-    own sample.
+    average ranks for ties; returns within 1e-12 of each other tie. Every (factor, pool, horizon)
+    has its own sample.
 
     Parameters
     ----------
+    store : Store
     scores : mapping of str to ndarray of float64, shape [n, N]
         NaN where there is none.
-    returns : ndarray of float64, shape [n, N]
-        NaN where there is none.
     members : mapping of str to ndarray of bool, shape [n, N]
-    loss : ndarray of int8, shape [n, N]
-        Where `returns` is NaN, the index into `LOSSES` of the reason.
+    first : int
+        Row of the store that is row 0 of the arrays.
     rows : slice
-        Sessions of the span to evaluate; the rest stays NaN.
-    horizon : int
-        For the names of the ledgers.
+        Rows of the arrays to evaluate; the rest stays NaN.
+    horizons : tuple of int
+        Sessions h of the returns.
+    delay : int
+        Sessions from the signal to the entry.
     min_pairs : int
+        A date with fewer pairs has no IC.
 
     Returns
     -------
-    dict of (factor, pool) to IcSeries
+    dict of (factor, pool, horizon) to IcSeries
+        In the order of factors, pools, horizons.
 
     Notes
     -----
-    Source: definitions §9. The ranks of the returns are computed once a pool and reused by every
-    factor that covers the same stocks.
+    Source: definitions §9. Returns and scores are sorted once a date; the ranks within a pool's
+    sample follow from that by counting.
     """
-    n = len(returns)
-    keys = [(factor, pool) for factor in scores for pool in members]
+    n = rows.stop
+    keys = [(f, p, h) for f in scores for p in members for h in horizons]
     rank_ic = {key: np.full(n, np.nan) for key in keys}
     n_pairs = {key: np.zeros(n, dtype=np.int64) for key in keys}
-    unscored = {key: np.zeros(n, dtype=np.int64) for key in keys}
+    lost = {(p, h): np.zeros((n, len(LOSSES)), dtype=np.int64) for p in members for h in horizons}
 
     def block(part: range) -> None:
-        for t in part:
-            known = ~np.isnan(returns[t])
+        at = slice(first + part.start, first + part.stop)
+        returns = {h: forward_returns(store, h, delay, at).values for h in horizons}
+        for h in horizons:
+            reason = loss_reasons(store, returns[h], at, delay, h)
             for pool, member in members.items():
-                columns = np.flatnonzero(member[t] & known)
-                if not len(columns):
-                    continue
-                r = returns[t, columns]
-                ranks_r: Array | None = None
-                for factor, score in scores.items():
-                    s = score[t, columns]
-                    missing = np.isnan(s)
-                    lost = int(missing.sum())
-                    key = factor, pool
-                    unscored[key][t] = lost
-                    n_pairs[key][t] = len(s) - lost
-                    if len(s) - lost < min_pairs:
-                        continue
-                    if lost:
-                        v = centred_ranks(r[~missing], RETURN_TIE)
-                        s = s[~missing]
-                    else:
-                        v = ranks_r = centred_ranks(r, RETURN_TIE) if ranks_r is None else ranks_r
-                    rank_ic[key][t] = rank_corr(centred_ranks(s), v)
+                bare = member[part.start : part.stop] & np.isnan(returns[h])
+                for k, t in enumerate(part):
+                    if bare[k].any():
+                        counts = np.bincount(reason[k, bare[k]], minlength=len(LOSSES))
+                        lost[pool, h][t] = counts
+        for k, t in enumerate(part):
+            by_return = {h: Levels.of(returns[h][k], RETURN_TIE) for h in horizons}
+            for factor, score in scores.items():
+                by_score = Levels.of(score[t])
+                for h, levels in by_return.items():
+                    both = levels.known & by_score.known
+                    for pool, member in members.items():
+                        columns = np.flatnonzero(both & member[t])
+                        n_pairs[factor, pool, h][t] = len(columns)
+                        if len(columns) >= min_pairs:
+                            u, v = by_score.ranks(columns), levels.ranks(columns)
+                            rank_ic[factor, pool, h][t] = rank_corr(u, v)
 
     run_blocks(block, rows)
-    account = {pool: _losses(member, loss, returns, rows) for pool, member in members.items()}
+    size = {pool: int(np.count_nonzero(member[rows])) for pool, member in members.items()}
     out = {}
     for key in keys:
-        factor, pool = key
-        total, removed = account[pool]
+        factor, pool, horizon = key
         pairs, dead = n_pairs[key], np.isnan(rank_ic[key])
-        lines = [*zip(LOSSES[:-2], removed, strict=True)]
-        lines += [(LOSSES[-2], int(unscored[key].sum())), (LOSSES[-1], int(pairs[dead].sum()))]
+        removed = lost[pool, horizon].sum(0)
+        removed[-2] = size[pool] - removed.sum() - pairs.sum()
+        removed[-1] = pairs[dead].sum()
+        lines = [(rule, int(count)) for rule, count in zip(LOSSES, removed, strict=True)]
         name = f"RankIC {factor} {pool} {horizon} days"
         used = int(pairs[~dead].sum())
-        out[key] = IcSeries(
-            rank_ic[key],
-            np.where(dead, 0, pairs),
-            Ledger(name, "stock-days", total, lines, used).check(),
-        )
+        ledger = Ledger(name, "stock-days", size[pool], lines, used).check()
+        out[key] = IcSeries(rank_ic[key], np.where(dead, 0, pairs), ledger)
     return out
 
 
@@ -302,12 +326,3 @@ def _moments(x: Array) -> dict[str, float]:
         "ic_win_rate": float((x > 0).mean()) if n else np.nan,
         "n_dates": n,
     }
-
-
-def _losses(
-    member: Mask, loss: npt.NDArray[np.int8], returns: Array, rows: slice
-) -> tuple[int, list[int]]:
-    """Stock-days of the pool, and those without a return by reason."""
-    lost = member[rows] & np.isnan(returns[rows])
-    counts = np.bincount(loss[rows][lost], minlength=len(LOSSES) - 2)
-    return int(np.count_nonzero(member[rows])), counts.tolist()

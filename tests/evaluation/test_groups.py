@@ -33,8 +33,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from factorlab.evaluation.book import equal_amount
 from factorlab.evaluation.group_test import Market
-from factorlab.evaluation.groups import choose_targets, equal_amount, simulate
+from factorlab.evaluation.groups import choose_targets, simulate
 from factorlab.evaluation.schedule import weekly_schedule
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.evaluation.span import load_span
@@ -73,8 +74,9 @@ def run(store: FakeStore, score: np.ndarray, mode: str, end: str = "2021-01-26",
     span = load_span(store, 0, int(schedule.exit[-1]))
     pools = {pool: store.members(pool) for pool in store.pools}
     market = Market(store, span, schedule, pools, settings)
+    ranked = market.sort_signals(score)
     targets = choose_targets(
-        "test", score, pools["all_share"], span, market.schedule, market.state, q, mode
+        "test", ranked, pools["all_share"], span, market.schedule, market.state, q, mode
     )
     path = simulate(span.price, span, market.schedule, targets, market.state, q, mode)
     return market, targets, path
@@ -138,7 +140,7 @@ def test_the_worked_market_in_tables() -> None:
     """All members at equal weights: six at row 1, all but F at row 6, all but E at row 11."""
     store, score = worked_market()
     market, _, path = run(store, score, "drop")
-    tables = market.test("x", "all_share", "drop", score).tables
+    tables = market.test("x", "all_share", "drop", market.sort_signals(score)).tables
     nav = tables["top_nav"]
     equal = [1, 6.1 / 6, 6.1 / 6 * 0.97, 6.1 / 6 * 0.97 * 1.012]
     np.testing.assert_allclose(nav["equal_weight_nav"].iloc[[0, 5, 10, 11]], equal, rtol=1e-13)

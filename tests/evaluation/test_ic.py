@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from factorlab.evaluation import ic
-from factorlab.labels import forward_returns
 from tests.evaluation.fake_store import FakeStore, random_market, tie_codes
 
 NAN = np.nan
@@ -27,13 +26,11 @@ def score(store: FakeStore) -> np.ndarray:
 
 
 def measure(
-    store: FakeStore, scores: dict[str, np.ndarray], horizon: int = 10, least: int = 50
+    store: FakeStore, scores: dict[str, np.ndarray], horizons: tuple[int, ...] = (10,)
 ) -> dict[tuple[str, str], ic.IcSeries]:
-    rows = slice(0, len(store.dates))
-    returns = forward_returns(store, horizon).values
-    loss = ic.loss_reasons(store, returns, rows, 1, horizon)
     members = {pool: store.members(pool) for pool in store.pools}
-    return ic.ic_series(scores, returns, members, loss, rows, horizon, least)
+    out = ic.ic_series(store, scores, members, 0, slice(0, len(store.dates)), horizons)
+    return {(factor, pool): v for (factor, pool, h), v in out.items() if h == 10}
 
 
 def test_rank_ic_equals_scipy_on_raw_prices(store: FakeStore, score: np.ndarray) -> None:
@@ -60,7 +57,21 @@ def test_equal_returns_tie_whatever_their_adjustment() -> None:
     entry, leave = prices * factors, prices * [1.1, 1.1, 1.1, 1.2, 1.0] * factors
     r = leave / entry - 1
     assert len(np.unique(r[:3])) > 1
-    np.testing.assert_array_equal(ic.centred_ranks(r, ic.RETURN_TIE), [0, 0, 0, 4, -4])
+    rank = ic.Levels.of(r, ic.RETURN_TIE).ranks(np.arange(5))
+    np.testing.assert_array_equal(rank, [0, 0, 0, 4, -4])
+
+
+def test_ranks_of_a_sample_equal_ranks_of_its_values() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(50):
+        row = np.round(rng.standard_normal(60), 1)
+        row[rng.random(60) < 0.2] = NAN
+        levels = ic.Levels.of(row)
+        columns = np.flatnonzero(levels.known & (rng.random(60) < 0.6))
+        want = 2 * stats.rankdata(row[columns]) - (len(columns) + 1)
+        np.testing.assert_array_equal(levels.ranks(columns), want)
+    assert ic.Levels.of(np.full(3, NAN)).count == 0
+    assert ic.Levels.of(np.array([NAN, 2.0])).count == 1
 
 
 def test_a_date_needs_pairs(store: FakeStore, score: np.ndarray) -> None:
@@ -84,7 +95,8 @@ def test_other_factors_pools_and_horizons_change_nothing(
     rng = np.random.default_rng(9)
     other = rng.standard_normal(score.shape)
     alone = measure(store, {"x": score})
-    both = measure(store, {"other": other, "x": score, "flat": np.ones(score.shape)})
+    more = {"other": other, "x": score, "flat": np.ones(score.shape)}
+    both = measure(store, more, horizons=(3, 10, 5))
     store_of_one = random_market(t=120)
     store_of_one.pools = ("half",)
     narrow = measure(store_of_one, {"x": score})
@@ -101,18 +113,12 @@ def test_rank_ic_ignores_monotone_transforms_and_the_order_of_assets(
     warped = measure(store, {"x": np.exp(2 * score) + 7})["x", "half"]
     np.testing.assert_array_equal(base.rank_ic, warped.rank_ic)
     p = np.random.default_rng(3).permutation(len(store.assets))
-    returns = forward_returns(store, 10).values
-    rows = slice(0, len(store.dates))
-    loss = ic.loss_reasons(store, returns, rows, 1, 10)
-    shuffled = ic.ic_series(
-        {"x": score[:, p]},
-        returns[:, p],
-        {"half": store.members("half")[:, p]},
-        loss[:, p],
-        rows,
-        10,
-        50,
-    )["x", "half"]
+    mixed = random_market(t=120)
+    mixed.data = {name: field[:, p] for name, field in mixed.data.items()}
+    mixed._members = {pool: field[:, p] for pool, field in mixed._members.items()}
+    for name in ("first_bar", "last_bar", "list_index", "delist_index"):
+        setattr(mixed, name, getattr(mixed, name)[p])
+    shuffled = measure(mixed, {"x": score[:, p]})["x", "half"]
     np.testing.assert_array_equal(base.rank_ic, shuffled.rank_ic)
     assert base.ledger == shuffled.ledger
 
@@ -142,14 +148,14 @@ def test_losses_are_named_by_hand() -> None:
     store = FakeStore(days, assets, close, delist={assets[2]: 5, assets[4]: 9})
     score = np.tile(np.arange(7.0), (10, 1))
     score[:, 5] = NAN
-    rows = slice(2, 3)
-    returns = forward_returns(store, 3).values
-    loss = ic.loss_reasons(store, returns, slice(0, 10), 1, 3)
-    out = ic.ic_series(
-        {"x": score}, returns, {"all": store.members("all_share")}, loss, rows, 3, 2
-    )["x", "all"]
-    assert out.ledger.total_in == 7 and out.ledger.total_out == 0  # a constant return ranks nothing
-    assert dict(out.ledger.rows) == {
+    members = {"all": store.members("all_share")}
+
+    def measured(rows: slice) -> ic.Ledger:
+        return ic.ic_series(store, {"x": score}, members, 0, rows, (3,), 1, 2)["x", "all", 3].ledger
+
+    ledger = measured(slice(2, 3))
+    assert ledger.total_in == 7 and ledger.total_out == 0  # a constant return ranks nothing
+    assert dict(ledger.rows) == {
         "label ends after the store": 0,
         "delisted by the entry or the exit": 1,
         "not listed yet at the entry": 1,
@@ -158,10 +164,7 @@ def test_losses_are_named_by_hand() -> None:
         "no score": 1,
         "date under the least number of pairs, or one side constant": 1,
     }
-    late = ic.ic_series(
-        {"x": score}, returns, {"all": store.members("all_share")}, loss, slice(6, 10), 3, 2
-    )["x", "all"]
-    assert late.ledger.rows[0] == ("label ends after the store", 28)
+    assert measured(slice(6, 10)).rows[0] == ("label ends after the store", 28)
 
 
 def test_summary_by_hand() -> None:
