@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factorlab.errors import DataError
+from factorlab.files import replacing, write_json
 
 __all__ = ["COLUMNS", "Evaluation"]
 
@@ -94,16 +94,17 @@ class Evaluation:
         hashes = {}
         for name, table in self.tables.items():
             text = table.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%d")
-            _write(folder / f"{name}.csv", text.encode())
+            with replacing(folder / f"{name}.csv") as file:
+                file.write_bytes(text.encode())
             arrow = pa.Table.from_pandas(table, preserve_index=False)
             sink = pa.BufferOutputStream()
             pq.write_table(arrow.replace_schema_metadata(None), sink, compression="zstd")
             data = sink.getvalue().to_pybytes()
-            _write(folder / f"{name}.parquet", data)
+            with replacing(folder / f"{name}.parquet") as file:
+                file.write_bytes(data)
             hashes[name] = hashlib.sha256(data).hexdigest()
         index = {"store_hash": self.store_hash, "settings": self.settings, "tables": hashes}
-        text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
-        _write(folder / INDEX, text.encode())
+        write_json(folder / INDEX, index)
         return folder
 
     @classmethod
@@ -143,13 +144,3 @@ class Evaluation:
                 )
             tables[name] = pq.read_table(pa.BufferReader(data)).to_pandas()
         return cls(tables, index["settings"], index["store_hash"])
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none: to a temporary name, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
