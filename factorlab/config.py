@@ -283,10 +283,18 @@ def demo_config(source: Path, store: Path) -> RunConfig:
     """
     return RunConfig(
         data=DataSettings(store=store, source=source),
-        models=(ModelSettings("GRU", "ic"), ModelSettings("DecompGRU", "ic")),
+        features=FeatureSettings(look_back=30),
+        baselines=("reversal_20", "momentum_120_20"),
         training=TrainingSettings(
-            train_years=3, seeds=(0,), max_epochs=6, patience=3, day_stride=2
+            retrain_every=2,
+            seeds=(0,),
+            max_epochs=4,
+            patience=3,
+            learning_rate=2e-3,
+            day_stride=5,
+            validation_stride=5,
         ),
+        evaluation=EvaluationSettings(start="2022-01-01", end="2023-06-30"),
         report=ReportSettings(title="factorlab demo"),
     )
 
