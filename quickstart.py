@@ -23,27 +23,13 @@ STAMP = os.path.join(ENVIRONMENT, "factorlab-installed.txt")
 INPUTS = ("setup.cfg", "constraints.txt")
 
 # The tests come last, so that their summary is the last thing shown.
+IMPORTS = "from importlinter.cli import lint_imports_command as run; run()"
 CHECKS = (
     ("format", ("-m", "ruff", "format", "--check", ".")),
     ("lint", ("-m", "ruff", "check", ".")),
-    (
-        "types",
-        (
-            "-m",
-            "mypy",
-        ),
-    ),
-    (
-        "import directions",
-        ("-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-logo"),
-    ),
-    (
-        "tests",
-        (
-            "-m",
-            "pytest",
-        ),
-    ),
+    ("types", ("-m", "mypy")),
+    ("import directions", ("-c", IMPORTS, "--no-logo")),
+    ("tests", ("-m", "pytest")),
 )
 
 
