@@ -288,7 +288,7 @@ def demo_config(source: Path, store: Path) -> RunConfig:
         training=TrainingSettings(
             retrain_every=2,
             seeds=(0,),
-            max_epochs=4,
+            max_epochs=6,
             patience=3,
             learning_rate=2e-3,
             day_stride=5,
