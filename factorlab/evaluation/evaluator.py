@@ -16,6 +16,7 @@ from factorlab.evaluation import ic
 from factorlab.evaluation.benchmark import benchmark_table
 from factorlab.evaluation.correlation import factor_correlation
 from factorlab.evaluation.coverage import coverage_table, missing_reasons
+from factorlab.evaluation.factor_file import is_constant
 from factorlab.evaluation.group_test import GroupTest, Market
 from factorlab.evaluation.result import COLUMNS, Evaluation
 from factorlab.evaluation.schedule import periods, weekly_schedule
@@ -160,7 +161,7 @@ def _aligned(
     name: str, panel: Panel, span: Span, universe: Mask | None, rows: slice
 ) -> tuple[Array, Ledger]:
     """Scores on the axes of the span, and the account of those left out."""
-    if np.array_equal(panel.assets, span.assets):  # the common case needs no look-up by stock
+    if len(panel.dates) and np.array_equal(panel.assets, span.assets):  # no look-up by stock
         score = np.full(span.price.shape, np.nan)
         at = np.searchsorted(panel.dates, span.dates).clip(max=len(panel.dates) - 1)
         there = panel.dates[at] == span.dates
@@ -175,18 +176,18 @@ def _aligned(
         outside = ~universe[rows] & ~np.isnan(score)
         score[outside] = np.nan
         removed.append(("outside the universe", int(outside.sum())))
-    left = score[~np.isnan(score)]
-    if not len(left):
+    left = int(np.count_nonzero(~np.isnan(score)))
+    if not left:
         raise FactorError(
             f"`scores` must have a value between {span.dates[0]} and {span.dates[-1]}; got none in"
             f" factor {name!r}; check its dates and codes, or the span of the evaluation"
         )
-    if left.min() == left.max():
+    if is_constant(score):
         raise FactorError(
-            f"`scores` must differ between stocks; got {left[0]} everywhere in factor {name!r};"
-            " give another factor"
+            f"`scores` must differ between the stocks of a date; got one value a date in factor"
+            f" {name!r}; a constant ranks nothing, so give another factor"
         )
-    ledger = Ledger(f"Scores {name}", "stock-days", given, removed, len(left))
+    ledger = Ledger(f"Scores {name}", "stock-days", given, removed, left)
     return score, ledger.check()
 
 
@@ -195,4 +196,5 @@ def _stack(tests: list[GroupTest], table: str) -> pd.DataFrame:
     frames = [frame for frame in (test.tables[table] for test in tests) if len(frame)]
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS[table]))
-    return pd.concat(frames, ignore_index=True)[list(COLUMNS[table])]
+    whole = pd.concat(frames, ignore_index=True)[list(COLUMNS[table])]
+    return whole.astype({"date": "datetime64[ns]"}) if "date" in whole else whole

@@ -22,7 +22,7 @@ from factorlab.panel import Panel
 if TYPE_CHECKING:
     from factorlab.market.store import Store
 
-__all__ = ["read_factor"]
+__all__ = ["is_constant", "read_factor"]
 
 DATE_NAMES = ("date", "trade_date", "datetime", "time", "dt", "day", "日期", "交易日期")
 CODE_NAMES = (
@@ -250,21 +250,34 @@ def _on_store(
             f" {dates[t]}"
         )
         values = np.where(infinite, np.nan, values)
-    left = values[~np.isnan(values)]
-    if not len(left):
+    if np.isnan(values).all():
         raise FactorError(
             f"`score` must have a value on a session and stock of the store; got none in {path};"
             " check the file"
         )
-    if left.min() == left.max():
+    if is_constant(values):
+        one = values[~np.isnan(values)][0]
         raise FactorError(
-            f"`score` must differ between stocks; got {left[0]} everywhere in {path};"
-            " a constant ranks nothing, so give another factor"
+            "`score` must differ between the stocks of a date; got one value a date, such as"
+            f" {one}, in {path}; a constant ranks nothing, so give another factor"
         )
     first, last = np.searchsorted(store.dates, dates[[0, -1]])
     axis = store.dates[first : last + 1]
     panel = Panel(values, dates, codes, path.stem).align(axis, assets)
     return panel, notes
+
+
+def is_constant(values: npt.NDArray[np.float64]) -> bool:
+    """Whether no date has two different values, NaN aside; such a factor ranks nothing.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape [T, N]
+    """
+    missing = np.isnan(values)
+    high = np.where(missing, -np.inf, values).max(1, initial=-np.inf)
+    low = np.where(missing, np.inf, values).min(1, initial=np.inf)
+    return not bool((high > low).any())
 
 
 def _distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray]:

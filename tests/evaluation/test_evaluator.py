@@ -287,9 +287,16 @@ def test_errors_name_the_argument(store: FakeStore, scores: dict[str, Panel]) ->
     with pytest.raises(ConfigError, match=r"got 'hafl'; did you mean 'half'\?"):
         evaluate(store, scores, EvaluationSettings("2021-01-01", "2021-12-15", pools=("hafl",)))
     panel = scores["random_1"]
-    flat = Panel(np.ones(panel.shape), panel.dates, panel.assets)
-    with pytest.raises(FactorError, match="must differ between stocks; got 1.0 everywhere"):
-        evaluate(store, {"flat": flat}, SETTINGS)
+    for values in (
+        np.ones(panel.shape),
+        np.arange(panel.shape[0])[:, None] + np.zeros(panel.shape),
+    ):
+        flat = Panel(values, panel.dates, panel.assets)
+        with pytest.raises(FactorError, match="one value a date in factor 'flat'"):
+            evaluate(store, {"flat": flat}, SETTINGS)
+    empty = Panel(panel.values[:0], panel.dates[:0], panel.assets)
+    with pytest.raises(FactorError, match="must have a value between"):
+        evaluate(store, {"empty": empty}, SETTINGS)
     early = Panel(panel.values[:9], panel.dates[:9], panel.assets)
     with pytest.raises(FactorError, match="must have a value between 2021-01-01"):
         evaluate(store, {"early": early}, SETTINGS)

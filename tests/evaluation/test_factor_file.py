@@ -172,7 +172,11 @@ GOOD = ["date,code,score", "2021-03-02,000001.SZ,1", "2021-03-02,600519.SH,2"]
         ([*GOOD, "2021-03-02,,3"], "`code` must be filled in every row; got none in line 4"),
         ([*GOOD, "2021-03-02,AAPL,3"], "got 'AAPL'.*line 4"),
         ([*GOOD, "2021-03-03,000001.SZ,high"], "`score` must hold numbers; got 'high' in line 4"),
-        (["date,code,score", "2021-03-02,1,5", "2021-03-02,600519,5"], "got 5.0 everywhere"),
+        (
+            ["date,code,score", "2021-03-02,1,5", "2021-03-02,600519,5"],
+            "one value a date, such as 5.0",
+        ),
+        (["date,1,600519", "2021-03-02,5,5", "2021-03-03,7,7"], "one value a date, such as 5.0"),
         (["date,code,score", "2021-03-02,600000,5"], "got none of 1, such as 600000.SH"),
         (["date,code,score", "2020-03-02,600519,5"], "2021-03-01 to 2021-03-05.* got 1 others"),
         (["date,code,score", "2021-03-02,600519,"], "`score` must have a value"),
