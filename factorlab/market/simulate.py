@@ -112,7 +112,7 @@ class SimulationSettings:
         """Return the market of `factorlab demo`."""
         return cls(
             n_stocks=600,
-            end="2022-12-30",
+            end="2023-06-30",
             pools=MappingProxyType({"csi300": 120, "csi500": 140, "csi1000": 200}),
         )
 
@@ -131,15 +131,15 @@ class SimulationSettings:
 
     @classmethod
     def tiny(cls) -> SimulationSettings:
-        """Return the market of ``data/sample``: the shape of the tables, too few stocks for more."""
+        """Return the market of ``data/sample``: shows the tables, has too few stocks for more."""
         return cls(
-            n_stocks=24,
-            start="2020-06-01",
-            end="2021-12-31",
-            pools=MappingProxyType({"csi300": 5, "csi500": 5, "csi1000": 5}),
+            n_stocks=22,
+            start="2021-01-04",
+            end="2022-03-31",
+            pools=MappingProxyType({"csi300": 4, "csi500": 4, "csi1000": 4}),
             n_industries=6,
             new_listings=0.2,
-            st_per_year=0.1,
+            st_per_year=0.05,
         )
 
 

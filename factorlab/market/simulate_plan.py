@@ -14,9 +14,12 @@ from factorlab.errors import ConfigError
 if TYPE_CHECKING:
     from factorlab.market.simulate import SimulationSettings
 
-__all__ = ["MIN_AGE", "Plan", "exchange_sessions", "make_plan", "stream"]
+__all__ = ["MIN_AGE", "MIN_SESSIONS", "Plan", "exchange_sessions", "make_plan", "stream"]
 
 MIN_AGE = 60  # sessions after listing without corporate events, and before an index takes a stock
+MIN_SESSIONS = 250
+_FIRST_SESSION = "2002-01-04"
+_OLDEST = 1900  # sessions before the first bar on which a stock may have been listed
 _AFTER = 20  # sessions of the calendar after the last bar
 
 Dates = npt.NDArray[np.datetime64]
@@ -90,29 +93,29 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, *name.encode()])
 
 
-def exchange_sessions(start: str, end: str) -> tuple[Dates, Dates]:
-    """Return the sessions of the Shanghai exchange in start..end, and with 20 more after them.
+def exchange_sessions(start: str, end: str) -> tuple[Dates, Dates, Dates]:
+    """Return the sessions of the Shanghai exchange before `start`, in start..end, and 20 after.
 
     Raises
     ------
     ConfigError
-        If the calendar does not reach that far.
+        If the calendar does not reach that far, or start..end holds fewer than 250 sessions.
     """
     import exchange_calendars
 
     with warnings.catch_warnings():
         # exchange_calendars 4.13 reads time zones in a way that pandas 3.1 calls deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
-        exchange = exchange_calendars.get_calendar("XSHG", start="2004-01-01")
+        exchange = exchange_calendars.get_calendar("XSHG", start=_FIRST_SESSION)
     known = exchange.sessions.to_numpy().astype("datetime64[D]")
     first, last = np.datetime64(start, "D"), np.datetime64(end, "D")
-    if first < known[0] or last > known[-1] or first >= last:
-        raise ConfigError(
-            f"`start` must precede `end`, both within {known[0]}..{known[-1]}; got {start} and"
-            f" {end}"
-        )
     lo, hi = np.searchsorted(known, first), np.searchsorted(known, last, side="right")
-    return known[lo:hi], known[lo : hi + _AFTER]
+    if first < known[_OLDEST] or last > known[-1] or hi - lo < MIN_SESSIONS:
+        raise ConfigError(
+            f"`start`..`end` must hold {MIN_SESSIONS} sessions within {known[_OLDEST]}.."
+            f"{known[-1]}; got {start}..{end}"
+        )
+    return known[:lo], known[lo:hi], known[hi : hi + _AFTER]
 
 
 def make_plan(settings: SimulationSettings) -> Plan:
@@ -121,17 +124,13 @@ def make_plan(settings: SimulationSettings) -> Plan:
     Raises
     ------
     ConfigError
-        If the span is not covered by the calendar or shorter than 250 sessions.
+        If the calendar does not cover the span.
     """
-    dates, calendar = exchange_sessions(settings.start, settings.end)
+    before, dates, after = exchange_sessions(settings.start, settings.end)
     t, n = len(dates), settings.n_stocks
-    if t < 250:
-        raise ConfigError(
-            f"`start`..`end` must hold 250 sessions; got {t} in {settings.start}..{settings.end}"
-        )
     rng = stream(settings.seed, "listings")
     assets, boards, list_index = _stocks(rng, dates, n, round(settings.new_listings * n))
-    list_date = _list_dates(rng, dates, boards, list_index)
+    list_date = _list_dates(rng, before, dates, boards, list_index)
     end_index, failing, gap = _delistings(
         rng, list_index, t, round(settings.delistings_per_year * n * t / 244)
     )
@@ -148,7 +147,7 @@ def make_plan(settings: SimulationSettings) -> Plan:
     industry = stream(settings.seed, "industry").integers(0, settings.n_industries, n)
     return Plan(
         dates,
-        calendar,
+        np.concatenate([dates, after]),
         assets,
         boards,
         list_date,
@@ -189,12 +188,16 @@ def _stocks(
 
 
 def _list_dates(
-    rng: np.random.Generator, dates: Dates, boards: npt.NDArray[np.str_], list_index: Ints
+    rng: np.random.Generator,
+    before: Dates,
+    dates: Dates,
+    boards: npt.NDArray[np.str_],
+    list_index: Ints,
 ) -> Dates:
     """Return listing dates: up to eight years before the first session, or long ago and empty."""
     out = dates[list_index.clip(min=0)]
     old = list_index < 0
-    out[old] = dates[0] - rng.integers(120, 3000, int(old.sum()))
+    out[old] = before[-rng.integers(80, _OLDEST, int(old.sum()))]
     opening = {name: np.datetime64(day, "D") for name, _, _, day, _ in _BOARDS}
     out = np.maximum(out, [opening[name] for name in boards])
     empty = old & (boards == "MAIN") & (rng.random(len(list_index)) < 0.3)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
 
 from factorlab.market.rules import DAILY, OPENINGS, limit_prices
 from factorlab.market.simulate_plan import Plan, stream
@@ -20,7 +19,7 @@ __all__ = ["Prices", "make_prices"]
 
 # Drift of a session, in units of the stock's own volatility, that a signal of 1 brings for
 # each unit of `signal_ic`: measured, so that the 10-session RankIC of the signal is `signal_ic`.
-_DRIFT = 1.0
+_DRIFT = 1.29
 
 _NO_LIMIT = -1
 _FLOOR_FEN = 100  # nothing falls under 1 CNY, where the exchange would delist it
@@ -70,7 +69,7 @@ def make_prices(settings: SimulationSettings, plan: Plan) -> Prices:
     price = np.rint(1400 * np.exp(0.55 * rng.standard_normal(n))).clip(300, 12000).astype(np.int64)
     cap = 8e9 * np.exp(1.1 * rng.standard_normal(n))
     total, floating = _shares(rng, plan, cap / (price / 100) / 1e4)
-    activity = _autoregressive(stream(settings.seed, "activity"), shape, 0.93)
+    activity = _autoregressive(stream(settings.seed, "activity"), shape, 0.95)
     slow = _autoregressive(stream(settings.seed, "volatility"), shape, 0.985)
     volatility = 0.019 * np.exp(0.15 * rng.standard_normal(n) + 0.2 * slow)
     volume = _volume(stream(settings.seed, "volume"), plan, floating, cap, activity + 0.2 * slow)
@@ -86,9 +85,11 @@ def make_prices(settings: SimulationSettings, plan: Plan) -> Prices:
 
 def _autoregressive(rng: np.random.Generator, shape: tuple[int, int], rho: float) -> Floats:
     """Return stationary AR(1) series of unit variance, shape [T, N]."""
-    noise = rng.standard_normal(shape)
-    noise[1:] *= np.sqrt(1 - rho**2)
-    return lfilter([1.0], [1.0, -rho], noise, axis=0)
+    out = rng.standard_normal(shape)
+    out[1:] *= np.sqrt(1 - rho**2)
+    for row in range(1, shape[0]):
+        out[row] += rho * out[row - 1]
+    return out
 
 
 def _shares(rng: np.random.Generator, plan: Plan, first: Floats) -> tuple[Floats, Floats]:
@@ -246,5 +247,5 @@ def _intraday(
     low = np.clip(np.rint(lower * (1 - reach[1])).astype(np.int64), np.maximum(down, 1), lower)
     middle = (open_ + high + low + close) / 4
     vwap = middle + 0.1 * (high - low) * rng.standard_normal(close.shape)
-    vwap = np.clip(vwap, low, high)
-    return (*(np.where(on, x, 0) for x in (open_, high, low)), np.where(on, vwap, 0.0))
+    vwap = np.where(on, np.clip(vwap, low, high), 0.0)
+    return np.where(on, open_, 0), np.where(on, high, 0), np.where(on, low, 0), vwap

@@ -1,17 +1,17 @@
 """The planted signal: an interaction of return and volume that no linear model can see.
 
 With r the return of a session relative to the market, in units of the stock's own size of
-moves, and v its log volume relative to the window's mean::
+moves, and V its mean log volume over 8 sessions relative to the window's::
 
-    raw_t = Σ_{k=0..29} 0.93^k · r_{t-k} · v_{t-k}
+    raw_t = Σ_{k=0..29} 0.9^k · r_{t-k} · V_{t-k}
 
-the recent co-movement of return and volume: moves on high volume go on, moves on low volume
-are taken back. Since r and v are symmetric and independent of each other, no weighting of the
+the recent co-movement of return and volume: moves in busy weeks go on, moves in quiet weeks are
+taken back. Since r and V are symmetric and independent of each other, no weighting of the
 returns alone or of the volumes alone foretells raw_t. What a drift that follows the signal
 brings back into past returns is taken out by regressing raw_t on past returns across stocks;
 the residual's rank, spread evenly over -1..1, is the signal.
 
-Today's product is new every session and fades by 0.93 a session, so the signal of t is, up to
+Today's product is new every session and fades by 0.9 a session, so the signal of t is, up to
 its scale, also the expectation of the signal of every later session: nothing in the past says
 more about the returns to come. It is the oracle that a model can approach and not exceed.
 """
@@ -20,15 +20,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
-__all__ = ["DECAY", "WINDOW", "planted_row", "planted_signal"]
+__all__ = ["WINDOW", "planted_row", "planted_signal"]
 
 WINDOW = 30
-DECAY = 0.93
+DECAY = 0.9
+BUSY = 8  # sessions over which volume is averaged: slower than a patch of 3, so learnable
 MIN_VALID = 18  # sessions with a bar, of WINDOW
 _MIN_STOCKS = 10
-_PAST = (5, 20)
+_PAST = (10, 20, 30)
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,13 +63,24 @@ def planted_row(returns: Floats, log_volume: Floats) -> Floats:
     v = np.where(known, log_volume[:, ok], 0.0)
     v -= v.sum(axis=0) / count
     v[~known] = 0.0
+    v = _trailing_mean(v, known)
     weight = DECAY ** np.arange(len(r))[::-1]
     raw = np.einsum("i,ij,ij->j", weight, r, v)
     past = [weight @ r, *(r[-n:].sum(axis=0) for n in _PAST)]
     design = np.stack([np.ones(len(ok)), *past], axis=1)
     residual = raw - design @ np.linalg.lstsq(design, raw, rcond=None)[0]
-    out[ok] = (rankdata(residual) - 0.5) / len(ok) * 2 - 1
+    rank = np.empty(len(ok))
+    rank[np.argsort(residual, kind="stable")] = np.arange(len(ok))
+    out[ok] = (rank + 0.5) / len(ok) * 2 - 1
     return out
+
+
+def _trailing_mean(v: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Return the mean over the 8 rows up to each row, missing values left out."""
+    total, count = np.cumsum(v, axis=0), np.cumsum(known, axis=0, dtype=np.float64)
+    total[BUSY:] -= total[:-BUSY].copy()
+    count[BUSY:] -= count[:-BUSY].copy()
+    return total / np.maximum(count, 1)
 
 
 def planted_signal(returns: Floats, log_volume: Floats) -> Floats:

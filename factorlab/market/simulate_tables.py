@@ -209,14 +209,14 @@ def industry_table(plan: Plan) -> pd.DataFrame:
     old = base.assign(
         start_date=np.datetime64("2010-01-01"),
         end_date=_EDITION_2021 - 1,
-        sw_code=pd.Series(names[:, 2]).str[:4] + "01",
+        sw_code=pd.Series(names[:, 2]).str[:3] + "101",
         sw_l1_code=names[:, 2],
         sw_l1_name=names[:, 3],
     )
     new = base.assign(
         start_date=_EDITION_2021,
         end_date=np.datetime64("NaT", "D"),
-        sw_code=pd.Series(names[:, 0]).str[:4] + "01",
+        sw_code=pd.Series(names[:, 0]).str[:3] + "101",
         sw_l1_code=names[:, 0],
         sw_l1_name=names[:, 1],
     )
