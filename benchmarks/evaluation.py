@@ -43,7 +43,6 @@ class Market:
     pools = tuple(POOLS)
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         facts = np.load(folder / "facts.npz")
         self.dates, self.assets = facts["dates"], facts["assets"]
         n, t = len(self.assets), len(self.dates)
@@ -51,10 +50,14 @@ class Market:
         self.last_bar = np.full(n, t - 1, dtype=np.int32)
         self.delist_index = np.full(n, t, dtype=np.int32)
         self.share_suspect = np.zeros(n, dtype=bool)
-        self.fields = tuple(file.stem for file in folder.glob("*.npy"))
+        self._maps = {
+            file.stem: np.load(file, mmap_mode="r").view(np.ndarray)
+            for file in folder.glob("*.npy")
+        }
+        self.fields = tuple(self._maps)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+        return self._maps[name]
 
     def members(self, pool: str) -> np.ndarray:
         return self[pool]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 CORRELATION_POOL = "all_share"
+ROW_BLOCK = 64  # sessions aligned at a time, which stay in the cache
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -161,22 +162,31 @@ def _aligned(
     name: str, panel: Panel, span: Span, universe: Mask | None, rows: slice
 ) -> tuple[Array, Ledger]:
     """Scores on the axes of the span, and the account of those left out."""
-    if len(panel.dates) and np.array_equal(panel.assets, span.assets):  # no look-up by stock
-        score = np.full(span.price.shape, np.nan)
-        at = np.searchsorted(panel.dates, span.dates).clip(max=len(panel.dates) - 1)
-        there = panel.dates[at] == span.dates
-        score[there] = panel.values[at[there]]
-    else:
-        score = panel.align(span.dates, span.assets).values
-    infinite = np.isinf(score)
-    given = int(np.count_nonzero(~np.isnan(score)))
-    score[infinite] = np.nan
-    removed = [("infinite", int(infinite.sum()))]
+    same = len(panel.dates) > 0 and np.array_equal(panel.assets, span.assets)
+    at = np.searchsorted(panel.dates, span.dates).clip(max=max(len(panel.dates) - 1, 0))
+    score = np.empty(span.price.shape)
+    given = outside = left = 0
+    for start in range(0, len(score), ROW_BLOCK):
+        part = slice(start, start + ROW_BLOCK)
+        if same:  # the common case needs no look-up by stock
+            block = panel.values[at[part]].astype(np.float64)
+            block[panel.dates[at[part]] != span.dates[part]] = np.nan
+        else:
+            block = panel.align(span.dates[part], span.assets).values
+        keep = np.isfinite(block)
+        finite = int(np.count_nonzero(keep))
+        given += block.size - int(np.count_nonzero(np.isnan(block)))
+        if universe is not None:
+            keep &= universe[rows][part]
+        kept = int(np.count_nonzero(keep))
+        outside += finite - kept
+        left += kept
+        block[~keep] = np.nan
+        score[part] = block
+    infinite = given - outside - left
+    removed = [("infinite", infinite)]
     if universe is not None:
-        outside = ~universe[rows] & ~np.isnan(score)
-        score[outside] = np.nan
-        removed.append(("outside the universe", int(outside.sum())))
-    left = int(np.count_nonzero(~np.isnan(score)))
+        removed.append(("outside the universe", outside))
     if not left:
         raise FactorError(
             f"`scores` must have a value between {span.dates[0]} and {span.dates[-1]}; got none in"

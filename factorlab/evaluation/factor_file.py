@@ -274,10 +274,11 @@ def is_constant(values: npt.NDArray[np.float64]) -> bool:
     ----------
     values : ndarray of float64, shape [T, N]
     """
-    missing = np.isnan(values)
-    high = np.where(missing, -np.inf, values).max(1, initial=-np.inf)
-    low = np.where(missing, np.inf, values).min(1, initial=np.inf)
-    return not bool((high > low).any())
+    for row in values:  # the first date of a true factor ends it
+        known = row[~np.isnan(row)]
+        if len(known) and known.min() < known.max():
+            return False
+    return True
 
 
 def _distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray]:
