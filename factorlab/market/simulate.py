@@ -113,6 +113,7 @@ class SimulationSettings:
         return cls(
             n_stocks=600,
             end="2023-06-30",
+            seed=3,
             pools=MappingProxyType({"csi300": 120, "csi500": 140, "csi1000": 200}),
         )
 

@@ -20,6 +20,7 @@ MIN_AGE = 60  # sessions after listing without corporate events, and before an i
 MIN_SESSIONS = 250
 _FIRST_SESSION = "2002-01-04"
 _OLDEST = 1900  # sessions before the first bar on which a stock may have been listed
+_LAST_LISTING = 80  # sessions before the end: each stock sees the end of a quarter
 _AFTER = 20  # sessions of the calendar after the last bar
 
 Dates = npt.NDArray[np.datetime64]
@@ -167,7 +168,7 @@ def _stocks(
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Ints]:
     """Draw codes, boards and listing rows, sorted by code."""
     list_index = np.full(n, -1000, dtype=np.int64)
-    list_index[n - n_new :] = np.sort(rng.integers(20, len(dates) - 30, n_new))
+    list_index[n - n_new :] = rng.integers(20, len(dates) - _LAST_LISTING, n_new)
     opening = np.array([b[3] for b in _BOARDS], dtype="datetime64[D]")
     shares = np.array([b[4] for b in _BOARDS])
     open_at = dates[list_index.clip(min=0)][:, None] >= opening
@@ -175,6 +176,12 @@ def _stocks(
     pull = np.where(list_index[:, None] >= 0, shares ** np.array([1, 1, 0.7, 0.4, 0.4]), shares)
     weight = np.where(open_at, pull, 0.0).cumsum(axis=1)
     which = (rng.random((n, 1)) * weight[:, -1:] > weight).sum(axis=1)
+    # A board that opens within the span opens with a batch, as STAR and Beijing did.
+    at = n - n_new
+    for k, first in enumerate(np.searchsorted(dates, opening)):
+        if 0 < first < len(dates) - _LAST_LISTING:
+            batch = slice(at, min(at + max(round(0.4 * shares[k] * n), 1), n))
+            list_index[batch], which[batch], at = first, k, batch.stop
     codes, boards = [], []
     taken = [0] * len(_BOARDS)
     for k in which:

@@ -19,7 +19,7 @@ __all__ = ["Prices", "make_prices"]
 
 # Drift of a session, in units of the stock's own volatility, that a signal of 1 brings for
 # each unit of `signal_ic`: measured, so that the 10-session RankIC of the signal is `signal_ic`.
-_DRIFT = 1.29
+_DRIFT = 1.26
 
 _NO_LIMIT = -1
 _FLOOR_FEN = 100  # nothing falls under 1 CNY, where the exchange would delist it
@@ -188,7 +188,8 @@ def _path(
 ) -> tuple[Ints, Ints, Ints, Ints, Floats]:
     """Return close, pre_close, up and down limit in cents (0 where none), and the signal."""
     shape = t, n = plan.shape
-    noise = stream(settings.seed, "own").standard_normal(shape)
+    # Student's t with 6 degrees of freedom, unit variance: fat tails, so that limits are met.
+    noise = stream(settings.seed, "own").standard_t(6, shape) * np.sqrt(4 / 6)
     own = np.where(plan.st, 0.6, 1.0) * volatility
     up_percent, down_percent = _limit_percent(plan)
     push = common + _pull(stream(settings.seed, "first sessions"), plan, up_percent)
