@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ class SimulationSettings:
     seed: int = 0
     signal_ic: float = 0.10
     pools: Mapping[str, int] = field(
-        default_factory=lambda: MappingProxyType({"csi300": 100, "csi500": 120, "csi1000": 160})
+        default_factory=lambda: {"csi300": 100, "csi500": 120, "csi1000": 160}
     )
     n_industries: int = N_INDUSTRIES
     new_listings: float = 0.12
@@ -114,7 +113,7 @@ class SimulationSettings:
             n_stocks=600,
             end="2023-06-30",
             seed=3,
-            pools=MappingProxyType({"csi300": 120, "csi500": 140, "csi1000": 200}),
+            pools={"csi300": 120, "csi500": 140, "csi1000": 200},
         )
 
     @classmethod
@@ -124,7 +123,7 @@ class SimulationSettings:
             n_stocks=190,
             start="2020-01-02",
             end="2022-06-30",
-            pools=MappingProxyType({"csi300": 50, "csi500": 50, "csi1000": 50}),
+            pools={"csi300": 50, "csi500": 50, "csi1000": 50},
             n_industries=8,
             delistings_per_year=0.02,
             st_per_year=0.02,
@@ -137,7 +136,7 @@ class SimulationSettings:
             n_stocks=22,
             start="2021-01-04",
             end="2022-03-31",
-            pools=MappingProxyType({"csi300": 4, "csi500": 4, "csi1000": 4}),
+            pools={"csi300": 4, "csi500": 4, "csi1000": 4},
             n_industries=6,
             new_listings=0.2,
             st_per_year=0.05,
