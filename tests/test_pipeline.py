@@ -181,6 +181,9 @@ def test_killed_at_every_stage_a_run_ends_with_the_same_tables(
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
     weights = [folder / "models" for folder in (path.parent / "out", finished)]
-    ours, theirs = ({f.name: f.read_bytes() for f in w.rglob("*.safetensors")} for w in weights)
+    ours, theirs = (
+        {str(f.relative_to(w)): f.read_bytes() for f in w.rglob("*.safetensors")} for w in weights
+    )
+    assert len(ours) == 2
     assert ours == theirs
     shutil.rmtree(path.parent)
