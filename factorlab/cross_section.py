@@ -71,9 +71,8 @@ def zscore(x: npt.ArrayLike, mask: Mask | None = None, ddof: int = 0) -> Array:
 
     Parameters
     ----------
-    x : array, shape [T, N]
-    mask : bool array, shape [T, N], optional
-        Cells to use; the others come back as NaN.
+    x, mask : arrays, shape [T, N]
+        As for `clip_mad`.
     ddof : int
         Degrees of freedom taken from the count in the variance.
 
@@ -106,9 +105,8 @@ def ranks(x: npt.ArrayLike, mask: Mask | None = None) -> Array:
 
     Parameters
     ----------
-    x : array, shape [T, N]
-    mask : bool array, shape [T, N], optional
-        Cells to use; the others come back as NaN.
+    x, mask : arrays, shape [T, N]
+        As for `clip_mad`.
 
     Returns
     -------
@@ -131,16 +129,7 @@ def ranks(x: npt.ArrayLike, mask: Mask | None = None) -> Array:
 def rank_pct(x: npt.ArrayLike, mask: Mask | None = None) -> Array:
     """Rank each row into the open interval (0, 1): ``(rank - 0.5) / n``, average ranks for ties.
 
-    Parameters
-    ----------
-    x : array, shape [T, N]
-    mask : bool array, shape [T, N], optional
-        Cells to use; the others come back as NaN.
-
-    Returns
-    -------
-    ndarray of float64, shape [T, N]
-        NaN where `x` is NaN or outside `mask`.
+    Parameters, missing cells and shape are those of `ranks`.
     """
     out = ranks(x, mask)
     count = np.isfinite(out).sum(1, keepdims=True)
@@ -168,7 +157,6 @@ def neutralize(
     x : array, shape [T, N] or [K, T, N]
         Regressors, for instance ln(total cap).
     mask : bool array, shape [T, N], optional
-        Cells to use.
     weights : array, shape [T, N], optional
         Weights of the squared residuals, positive; for instance the square root of the cap.
 
@@ -187,8 +175,7 @@ def neutralize(
     regressors = regressors[None] if regressors.ndim == 2 else regressors
     groups = np.asarray(groups)
     w_all = None if weights is None else np.asarray(weights)
-    checks = [("groups", groups), ("x", regressors[0]), ("weights", w_all)]
-    for name, value in checks:
+    for name, value in (("groups", groups), ("x", regressors[0]), ("weights", w_all)):
         if value is not None and value.shape != y.shape:
             raise DataError(
                 f"`{name}` must have the shape of `y` {y.shape}; got {value.shape};"
