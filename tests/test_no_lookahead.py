@@ -178,3 +178,9 @@ def test_net_values_up_to_t(pair, statistics) -> None:
         cut.append(frame[days <= before.dates[t]].reset_index(drop=True))
     pd.testing.assert_frame_equal(*cut)
     assert cut[0]["nav"].notna().sum() > 100
+
+
+def test_another_store_changes_our_tables(statistics) -> None:
+    ours, theirs = statistics
+    for name in ("ic_daily", "ic_summary", "top_nav", "top_summary", "group_annual"):
+        assert not ours[name].equals(theirs[name]), name
