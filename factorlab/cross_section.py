@@ -212,9 +212,7 @@ def spearman_rows(
 
     Parameters
     ----------
-    a, b : array, shape [T, N]
-    mask : bool array, shape [T, N], optional
-        Cells to use.
+    a, b, mask : arrays, shape [T, N]
     min_pairs : int
         A row with fewer pairs has no correlation.
 
