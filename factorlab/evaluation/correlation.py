@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from factorlab.evaluation.ic import Levels, rank_corr, run_blocks
+from factorlab.evaluation.ic import Levels, rank_corr
 
 __all__ = ["factor_correlation"]
 
@@ -45,17 +45,13 @@ def factor_correlation(
     pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
     daily = {pair: np.full(rows.stop, np.nan) for pair in pairs}
 
-    def block(part: range) -> None:
-        for t in part:
-            by_score = {name: Levels.of(score[t]) for name, score in scores.items()}
-            for a, b in pairs:
-                one, two = by_score[a], by_score[b]
-                columns = np.flatnonzero(mask[t] & one.known & two.known)
-                if len(columns) >= min_pairs:
-                    daily[a, b][t] = rank_corr(one.ranks(columns), two.ranks(columns))
-
-    if pairs:
-        run_blocks(block, rows)
+    for t in range(rows.start, rows.stop) if pairs else ():
+        by_score = {name: Levels.of(score[t]) for name, score in scores.items()}
+        for a, b in pairs:
+            one, two = by_score[a], by_score[b]
+            columns = np.flatnonzero(mask[t] & one.known & two.known)
+            if len(columns) >= min_pairs:
+                daily[a, b][t] = rank_corr(one.ranks(columns), two.ranks(columns))
     out = []
     for a in names:
         for b in names:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,15 +116,12 @@ def evaluate(
 
         market = Market(store, span, schedule, members, settings)
         ranked = {name: market.sort_signals(score) for name, score in values.items()}
-        tests = [(f, p, m) for f in values for p in pools for m in settings.modes]
-
-        def test(key: tuple[str, str, str]) -> GroupTest:
-            out = market.test(*key, ranked[key[0]])
-            tick(1, " ".join(key))
-            return out
-
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as workers:
-            done = list(workers.map(test, tests))
+        done = []
+        for factor in values:
+            for pool in pools:
+                for mode in settings.modes:
+                    done.append(market.test(factor, pool, mode, ranked[factor]))
+                    tick(1, f"{factor} {pool} {mode}")
         ledgers += [ledger for item in done for ledger in item.ledgers]
 
         inside = members[CORRELATION_POOL if CORRELATION_POOL in members else pools[0]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -87,7 +86,6 @@ class Market:
         cut = span.truncated & (span.last_bar >= 0) & (span.last_bar < len(span.dates) - 1)
         self.cut_price = span.price_with_exits_cut(EXIT_LOSS) if cut.any() else None
         self._equal: dict[tuple[str, int, int], Array] = {}
-        self._lock = threading.Lock()
 
     def sort_signals(self, score: Array) -> list[Ints]:
         """Sort a factor's stocks at each signal, for all its tests."""
@@ -125,7 +123,8 @@ class Market:
         targets = targets.cut(*bounds)
         path = simulate(self.span.price, self.span, schedule, targets, state, q, mode)
         cut_nav = path.nav[:, -1]
-        if self.cut_price is not None:
+        cut = any(e.event == "bars_end" and e.group == q - 1 for e in path.exits)
+        if cut and self.cut_price is not None:  # else the top group never held such a stock
             top = top_only(targets, q - 1)
             cut_nav = simulate(self.cut_price, self.span, schedule, top, state, 1, mode).nav[:, 0]
         first, last = int(schedule.trade[0]), int(schedule.exit[-1])
@@ -192,19 +191,16 @@ class Market:
     ) -> Array:
         """All members with a close at the trade, at equal weights on the same schedule."""
         key = (pool, *bounds)
-        with self._lock:
-            if key not in self._equal:
-                columns = []
-                for signal, trade in zip(schedule.signal, schedule.trade, strict=True):
-                    use = self.members[pool][signal] & self.span.traded[trade]
-                    columns.append(np.flatnonzero(use & (self.span.gone > trade)))
-                groups = [np.zeros(len(c), dtype=np.int64) for c in columns]
-                targets = Targets(columns, groups, Ledger(pool, "stock-rebalances", 0))
-                path = simulate(
-                    self.span.price, self.span, schedule, targets, state, 1, mode="drop"
-                )
-                self._equal[key] = path.nav[:, 0]
-            return self._equal[key]
+        if key not in self._equal:
+            columns = []
+            for signal, trade in zip(schedule.signal, schedule.trade, strict=True):
+                use = self.members[pool][signal] & self.span.traded[trade]
+                columns.append(np.flatnonzero(use & (self.span.gone > trade)))
+            groups = [np.zeros(len(c), dtype=np.int64) for c in columns]
+            targets = Targets(columns, groups, Ledger(pool, "stock-rebalances", 0))
+            path = simulate(self.span.price, self.span, schedule, targets, state, 1, mode="drop")
+            self._equal[key] = path.nav[:, 0]
+        return self._equal[key]
 
     def _events(
         self, head: dict[str, str], path: GroupPath, level: Array, first: int, targets: Targets

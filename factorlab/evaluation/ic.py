@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,10 +28,9 @@ __all__ = [
     "ic_yearly",
     "loss_reasons",
     "rank_corr",
-    "run_blocks",
 ]
 
-ROW_BLOCK = 64  # dates a thread takes at a time
+ROW_BLOCK = 64  # dates taken at a time: their arrays stay in the cache
 # Returns that differ by less are one return, computed on two ways: 10 → 11 and 20 → 22 must tie
 # whatever their adjustment factors. Distinct prices in fen give returns further apart.
 RETURN_TIE = 1e-12
@@ -90,17 +88,25 @@ class Levels:
     count: int
 
     @classmethod
-    def of(cls, row: Array, tie: float = 0.0) -> Levels:
-        """Number a row; values up to `tie` above the next lower one are equal to it."""
+    def of(cls, row: Array, tie: float = 0.0, places: Ints | None = None) -> Levels:
+        """Number a row; values up to `tie` above the next lower one are equal to it.
+
+        Parameters
+        ----------
+        row : ndarray of float64, shape [N]
+            NaN where there is none.
+        tie : float
+        places : ndarray of int64, shape [N], optional
+            Columns from the lowest value to the highest, missing ones last, where known already.
+        """
         known = ~np.isnan(row)
-        columns = np.flatnonzero(known)
-        values = row[columns]
-        places = np.argsort(values)
-        values = values[places]
-        level = np.zeros(len(row), dtype=np.int64)
+        size = int(np.count_nonzero(known))
+        places = (_argsort(row) if places is None else places)[:size]
+        values = row[places]
         number = np.cumsum(values[1:] - values[:-1] > tie)
-        level[columns[places[1:]]] = number
-        return cls(known, level, int(number[-1]) + 1 if len(number) else len(values))
+        level = np.zeros(len(row), dtype=np.int64)
+        level[places[1:]] = number
+        return cls(known, level, int(number[-1]) + 1 if len(number) else size)
 
     def ranks(self, columns: Ints) -> Array:
         """Centred ranks ``2 rank - (n + 1)`` of a sample; equal values share the average rank.
@@ -168,23 +174,14 @@ def ic_series(
     keys = [(f, p, h) for f in scores for p in members for h in horizons]
     rank_ic = {key: np.full(n, np.nan) for key in keys}
     n_pairs = {key: np.zeros(n, dtype=np.int64) for key in keys}
-    lost = {(p, h): np.zeros((n, len(LOSSES)), dtype=np.int64) for p in members for h in horizons}
+    lost = {(p, h): np.zeros(len(LOSSES), dtype=np.int64) for p in members for h in horizons}
 
-    def block(part: range) -> None:
-        at = slice(first + part.start, first + part.stop)
-        returns = {h: forward_returns(store, h, delay, at).values for h in horizons}
-        for h in horizons:
-            reason = loss_reasons(store, returns[h], at, delay, h)
-            for pool, member in members.items():
-                bare = member[part.start : part.stop] & np.isnan(returns[h])
-                for k, t in enumerate(part):
-                    if bare[k].any():
-                        counts = np.bincount(reason[k, bare[k]], minlength=len(LOSSES))
-                        lost[pool, h][t] = counts
+    def count(part: range, returns: dict[int, Array], places: dict[int | str, Future]) -> None:
+        order = {key: future.result() for key, future in places.items()}
         for k, t in enumerate(part):
-            by_return = {h: Levels.of(returns[h][k], RETURN_TIE) for h in horizons}
+            by_return = {h: Levels.of(returns[h][k], RETURN_TIE, order[h][k]) for h in horizons}
             for factor, score in scores.items():
-                by_score = Levels.of(score[t])
+                by_score = Levels.of(score[t], places=order[factor][k])
                 for h, levels in by_return.items():
                     both = levels.known & by_score.known
                     for pool, member in members.items():
@@ -194,13 +191,34 @@ def ic_series(
                             u, v = by_score.ranks(columns), levels.ranks(columns)
                             rank_ic[factor, pool, h][t] = rank_corr(u, v)
 
-    run_blocks(block, rows)
+    # Sorting a block leaves the interpreter to this thread, which counts the block before.
+    with ThreadPoolExecutor(1) as sorter:
+        before: tuple[range, dict[int, Array], dict[int | str, Future]] | None = None
+        for start in range(rows.start, rows.stop, ROW_BLOCK):
+            part = range(start, min(start + ROW_BLOCK, rows.stop))
+            at = slice(first + part.start, first + part.stop)
+            returns = {h: forward_returns(store, h, delay, at).values for h in horizons}
+            places: dict[int | str, Future] = {
+                h: sorter.submit(_argsort, returns[h]) for h in horizons
+            }
+            for factor, score in scores.items():
+                places[factor] = sorter.submit(_argsort, score[part.start : part.stop])
+            for h in horizons:
+                reason = loss_reasons(store, returns[h], at, delay, h)
+                for pool, member in members.items():
+                    bare = member[part.start : part.stop] & np.isnan(returns[h])
+                    lost[pool, h] += np.bincount(reason[bare], minlength=len(LOSSES))
+            if before:
+                count(*before)
+            before = part, returns, places
+        if before:
+            count(*before)
     size = {pool: int(np.count_nonzero(member[rows])) for pool, member in members.items()}
     out = {}
     for key in keys:
         factor, pool, horizon = key
         pairs, dead = n_pairs[key], np.isnan(rank_ic[key])
-        removed = lost[pool, horizon].sum(0)
+        removed = lost[pool, horizon].copy()
         removed[-2] = size[pool] - removed.sum() - pairs.sum()
         removed[-1] = pairs[dead].sum()
         lines = [(rule, int(count)) for rule, count in zip(LOSSES, removed, strict=True)]
@@ -305,15 +323,9 @@ def ic_yearly(series: Mapping[tuple[str, str, int], IcSeries], years: list[Perio
     return pd.DataFrame(out, columns=columns)
 
 
-def run_blocks(task: Callable[[range], None], rows: slice) -> None:
-    """Run `task` over blocks of rows on all cores; sorting leaves the interpreter lock."""
-    parts = [
-        range(start, min(start + ROW_BLOCK, rows.stop))
-        for start in range(rows.start, rows.stop, ROW_BLOCK)
-    ]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        for _ in pool.map(task, parts):
-            pass
+def _argsort(x: Array) -> Ints:
+    """Columns from the lowest value to the highest; infinity sorts much faster than NaN."""
+    return np.argsort(np.where(np.isnan(x), np.inf, x), axis=-1)
 
 
 def _moments(x: Array) -> dict[str, float]:
