@@ -22,12 +22,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factorlab.errors import ConfigError, did_you_mean
+from factorlab.errors import ConfigError
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.features import FeatureSettings
 from factorlab.labels import LabelSettings
 from factorlab.market.universe import UniverseSettings
-from factorlab.training.settings import TrainingSettings
+from factorlab.training.settings import (
+    LOSS_NAMES,
+    MODEL_NAMES,
+    ModelSettings,
+    Scalar,
+    TrainingSettings,
+)
 
 __all__ = [
     "DataSettings",
@@ -39,9 +45,6 @@ __all__ = [
     "load_config",
 ]
 
-# Named here and not read from factorlab.models: that would load torch to read a file.
-MODEL_NAMES = ("GRU", "DecompGRU")
-LOSS_NAMES = ("ic", "mse")
 # The forms that factorlab.evaluation.baselines makes; a wrong name must not wait for a training.
 BASELINES = re.compile(r"(reversal_[1-9]\d*|momentum_\d+_\d+|random_\d+)")
 
@@ -94,36 +97,6 @@ class DataSettings:
 
     store: Path = Path("stores/market.store")
     source: Path | None = None
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """One network and the loss it is trained with.
-
-    Parameters
-    ----------
-    model : {'GRU', 'DecompGRU'}
-    loss : {'ic', 'mse'}
-    """
-
-    model: str = "DecompGRU"
-    loss: str = "ic"
-
-    def __post_init__(self) -> None:
-        for key, value, known in (
-            ("model", self.model, MODEL_NAMES),
-            ("loss", self.loss, LOSS_NAMES),
-        ):
-            if value not in known:
-                raise ConfigError(
-                    f"`models.{key}` must be one of {', '.join(known)}; got {value!r}"
-                    f"{did_you_mean(value, known)}"
-                )
-
-    @property
-    def name(self) -> str:
-        """Name of the score, such as ``DecompGRU-IC``."""
-        return f"{self.model}-{self.loss.upper()}"
 
 
 @dataclass(frozen=True)
@@ -191,6 +164,8 @@ class RunConfig:
                     "`baselines` must be reversal_SESSIONS, momentum_SESSIONS_SKIP or random_SEED;"
                     f" got {name!r}"
                 )
+        for spec in self.models:
+            spec.own(self.training)
         universe = self._follow("universe", "look_back", "[features]", self.features.look_back)
         self._follow("evaluation", "universe", "[universe]", universe)
 
@@ -206,11 +181,6 @@ class RunConfig:
         settings = dataclasses.replace(settings, **{key: value})
         object.__setattr__(self, section, settings)
         return settings
-
-    @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """The (model, loss) pairs to train."""
-        return tuple((spec.model, spec.loss) for spec in self.models)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dicts and lists, as TOML or JSON hold them; None is left out."""
@@ -347,6 +317,10 @@ def _unknown(key: str, where: str, known: list[str]) -> ConfigError:
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     """Check a TOML value against a field's type and convert it."""
+    if hint == Scalar:
+        if isinstance(value, bool | int | float | str):
+            return value
+        raise _wrong(path, "true, false, a number or a string", value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         # Of the optional settings; TOML has no None, so a value that is there is of the type.

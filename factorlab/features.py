@@ -22,7 +22,11 @@ __all__ = ["FIELDS", "FeatureSettings", "WindowSource", "WindowStats"]
 
 FIELDS = ("open", "high", "low", "close", "vwap", "volume")
 PRICES = 5
-NORMALISATIONS = ("lastclose_cs", "raw_cs_z", "ts_z", "ts_z_then_cs_z")
+NORMALISATIONS = ("lastclose_cs", "raw_cs_z", "ts_z", "ts_z_then_cs_z", "alpha360")
+# Of the training span, evenly spread: a hundred thousand windows give a median to a third of
+# a percent of the spread, and all of them at once would take several gigabytes.
+FIT_SESSIONS = 24
+FITTED_CLIP = 3.0
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,12 @@ class FeatureSettings:
     ----------
     look_back : int
         Sessions in a window, L, the signal's own included.
-    normalize : {'lastclose_cs', 'raw_cs_z', 'ts_z', 'ts_z_then_cs_z'}
+    normalize : {'lastclose_cs', 'raw_cs_z', 'ts_z', 'ts_z_then_cs_z', 'alpha360'}
         ``lastclose_cs``: prices / last close − 1, volume / window mean − 1, then clip and
         z-score across stocks per (time step, field). ``raw_cs_z``: the latter alone.
         ``ts_z``: z-score over the stock's own window. ``ts_z_then_cs_z``: one, then the other.
+        ``alpha360``: prices / last close, volume / last volume, then (x − median) /
+        (1.4826 · MAD) per (time step, field), fitted on the training span and clipped at ±3.
     clip_mad : float
         Cross-sectional clip at median ± `clip_mad` · 1.4826 · MAD.
     split_volume : {'split', 'total_return'}
@@ -64,9 +70,17 @@ class FeatureSettings:
                 f" {self.split_volume!r}"
             )
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the normalisation takes statistics from the training span."""
+        return self.normalize == "alpha360"
+
 
 class WindowStats(NamedTuple):
-    """Cross-sectional statistics of one date's windows, each [L, F, 1] float32."""
+    """Statistics that windows are normalised by, each [L, F, 1] float32.
+
+    Of one date's cross-section, or of a training span.
+    """
 
     low: npt.NDArray[np.float32]
     high: npt.NDArray[np.float32]
@@ -116,7 +130,9 @@ class WindowSource:
         """Return the columns of the universe of session `t`, ascending."""
         return np.flatnonzero(self.universe[t])
 
-    def window(self, t: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    def window(
+        self, t: int, columns: npt.NDArray[np.intp], fitted: WindowStats | None = None
+    ) -> npt.NDArray[np.float32]:
         """Return the normalised window of session `t`.
 
         Parameters
@@ -125,15 +141,27 @@ class WindowSource:
             Session; at least ``look_back − 1``.
         columns : ndarray of int, shape [B]
             Stocks wanted; the statistics are those of the date's whole universe all the same.
+        fitted : WindowStats, optional
+            What `fit` gave for the training span, where the normalisation `is_fitted`.
 
         Returns
         -------
         ndarray of float32, shape [L, F, B]
             Oldest session first; no NaN (missing is 0).
+
+        Raises
+        ------
+        ConfigError
+            If `t` has no whole window, or `fitted` is missing where it is needed.
         """
         x = self._relative(t, columns)
+        if self.settings.is_fitted and fitted is None:
+            raise ConfigError(
+                f"`fitted` must be given for {self.settings.normalize!r}; got none; fit the windows"
+                " on the training span"
+            )
         if self.settings.normalize != "ts_z":
-            low, high, mean, inverse_std = self.stats(t)
+            low, high, mean, inverse_std = fitted or self.stats(t)
             np.maximum(x, low, out=x)
             np.minimum(x, high, out=x)
             x -= mean
@@ -154,6 +182,38 @@ class WindowSource:
             )
         return self._stats[t]
 
+    def fit(self, sessions: npt.NDArray[np.intp]) -> WindowStats:
+        """Return median, scale and clip bounds of the windows of a training span.
+
+        Parameters
+        ----------
+        sessions : ndarray of int
+            Training sessions, ascending; windows of the whole universe of up to `FIT_SESSIONS`
+            of them, evenly spread, are pooled.
+
+        Returns
+        -------
+        WindowStats
+            Bounds at median ± 3 · 1.4826 · MAD; scale 0 where MAD is 0. NaN is left out.
+        """
+        chosen = sessions[np.linspace(0, len(sessions) - 1, FIT_SESSIONS).astype(int)]
+        pool = [self._relative(int(t), self.members(int(t))) for t in np.unique(chosen)]
+        x = np.concatenate(pool, axis=2)
+        x.sort(axis=2)  # NaN last
+        count = np.maximum(x.shape[2] - np.isnan(x).sum(axis=2), 1).ravel()
+        ordered, rows = x.reshape(-1, x.shape[2]), np.arange(len(count))
+        median = (ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / np.float32(2)
+        scale = np.float32(1.4826) * _sorted_mad(ordered, median, count)
+        reach = np.float32(FITTED_CLIP) * scale
+        with np.errstate(divide="ignore"):
+            inverse = np.where(scale > 0, np.float32(1) / scale, np.float32(0))
+        shape = (*x.shape[:2], 1)
+        low, high, middle, inverse = (
+            np.nan_to_num(a).reshape(shape).astype(np.float32)
+            for a in (median - reach, median + reach, median, inverse)
+        )
+        return WindowStats(low, high, middle, inverse)
+
     def _relative(self, t: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Cut the raw window [L, F, B] and make it relative to the stock's own level."""
         if t < self.first:
@@ -166,6 +226,9 @@ class WindowSource:
                 x[:, :PRICES] /= x[-1, FIELDS.index("close")]
                 x[:, PRICES] /= _nanmean(x[:, PRICES])
                 x -= 1.0
+            elif self.settings.normalize == "alpha360":
+                x[:, :PRICES] /= x[-1, FIELDS.index("close")]
+                x[:, PRICES] /= x[-1, PRICES]
             elif self.settings.normalize.startswith("ts_z"):
                 mean = _nanmean(x)
                 x -= mean

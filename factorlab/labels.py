@@ -39,6 +39,11 @@ class LabelSettings:
         Regress on industry dummies and ln(total cap), keep the residual.
     weights : {'equal', 'sqrt_cap'}
         Weights of that regression.
+    ranks : {'uniform', 'gaussian'}
+        What ranks become for the IC loss: ``(rank − 0.5) / n``, or its normal quantile.
+    mask_unbuyable : bool
+        No label for a stock that closes at its up limit at the entry, where a buyer would
+        stand in vain.
     """
 
     horizon: int = 10
@@ -46,6 +51,8 @@ class LabelSettings:
     clip_mad: float = 5.0
     neutralize: bool = True
     weights: str = "equal"
+    ranks: str = "uniform"
+    mask_unbuyable: bool = False
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
@@ -61,6 +68,14 @@ class LabelSettings:
             raise ConfigError(
                 f"`labels.weights` must be 'equal' or 'sqrt_cap'; got {self.weights!r}"
             )
+        if self.ranks not in ("uniform", "gaussian"):
+            raise ConfigError(f"`labels.ranks` must be 'uniform' or 'gaussian'; got {self.ranks!r}")
+
+    def standard(self, loss: str) -> str:
+        """Return how labels are standardised for a loss: 'rank', 'gaussian' or 'zscore'."""
+        if loss == "mse":
+            return "zscore"
+        return "gaussian" if self.ranks == "gaussian" else "rank"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +163,8 @@ def neutral_returns(
     -------
     ndarray of float64, shape [T', N]
         Residuals in decimals (clipped returns without `neutralize`); NaN for a stock that
-        has no forward return, no industry or no cap at `t`, or is outside `universe`.
+        has no forward return, no industry or no cap at `t`, is outside `universe`, or cannot
+        be bought at the entry where the settings ask for that.
 
     Notes
     -----
@@ -157,6 +173,8 @@ def neutral_returns(
     rows = slice(*(rows or slice(None)).indices(len(store.dates)))
     returns = forward_returns(store, settings.horizon, settings.delay, rows).values
     mask = universe[rows] & np.isfinite(returns)
+    if settings.mask_unbuyable:
+        mask &= _buyable_at_entry(store, rows, settings.delay)
     returns = np.where(mask, returns, np.nan)
     if settings.clip_mad:
         returns = clip_mad(returns, n=settings.clip_mad)
@@ -168,6 +186,18 @@ def neutral_returns(
     mask &= np.isfinite(log_cap) & (industry >= 0)
     weights = np.sqrt(cap) if settings.weights == "sqrt_cap" else None
     return neutralize(returns, industry, log_cap, mask=mask, weights=weights)
+
+
+def _buyable_at_entry(store: Store, rows: slice, delay: int) -> npt.NDArray[np.bool_]:
+    """Tell which stocks can be bought at the close of ``t + delay``, shape [T', N]."""
+    from factorlab.market.rules import tradability
+
+    entry = slice(
+        min(rows.start + delay, len(store.dates)), min(rows.stop + delay, len(store.dates))
+    )
+    out = np.zeros((rows.stop - rows.start, len(store.assets)), dtype=bool)
+    out[: entry.stop - entry.start] = tradability(store, entry).buyable
+    return out
 
 
 def standardize(

@@ -302,10 +302,13 @@ class _Run:
             start=config.evaluation.start,
             end=config.evaluation.end,
         )
-        jobs = job_grid(config.pairs, splits, config.training.seeds)
+        jobs = job_grid(config.models, splits, config.training.seeds)
+        for job in jobs[: len(config.models)]:
+            job.network()  # refuses options it does not have, before any training
         key = self._key(store)
         names = [model.name for model in config.models]
-        score_key = _hash([key, config.evaluation.start, config.evaluation.end, sorted(names)])
+        own = sorted(job.key(key) for job in jobs)
+        score_key = _hash([config.evaluation.start, config.evaluation.end, sorted(names), own])
         spec = DataSpec(store.path, config.universe, config.features, config.labels)
         with Workers(spec, config.training, self.progress) as workers:
             with self._timed("train"):

@@ -65,11 +65,43 @@ def test_values_arrive_with_their_types(write):
     assert config.training.learning_rate == 1.0
     assert isinstance(config.training.learning_rate, float)
     assert config.training.expanding is True
-    assert config.pairs == (("GRU", "mse"),)
+    assert [(spec.model, spec.loss) for spec in config.models] == [("GRU", "mse")]
     assert config.models[0].name == "GRU-MSE"
     assert config.evaluation.start == "2020-01-06"
     assert config.evaluation.pools == ("csi300",)
     assert config.evaluation.groups == {"csi300": 4}
+
+
+def test_a_model_may_have_options_and_a_training_of_its_own(write):
+    own = "{ learning_rate = 1, average = 0.99 }"
+    text = f"""
+[training]
+learning_rate = 0.001
+[[models]]
+model = "DecompGRU"
+loss = "mse"
+name = "zero padded"
+options = {{ padding = "zero" }}
+training = {own}
+"""
+    config = load_config(write(text))
+    (spec,) = config.models
+    assert (spec.name, dict(spec.options)) == ("zero padded", {"padding": "zero"})
+    used = spec.own(config.training)
+    assert (used.learning_rate, used.average) == (1, 0.99)
+    assert used.patience == config.training.patience
+    assert RunConfig.from_dict(config.to_dict()) == config
+    for wrong, said in (
+        ("{ seeds = 3 }", "`models.training` must hold only .*; got 'seeds'"),
+        ("{ learning_rat = 3 }", "got 'learning_rat'; did you mean 'learning_rate'"),
+        ("{ max_epochs = 0.5 }", "`models.training.max_epochs` must be of type int; got 0.5"),
+        ("{ average = 1 }", "`training.average` must lie in 0..1; got 1"),
+        ("{ average = [1] }", "must be true, false, a number or a string"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            load_config(write(text.replace(own, wrong)))
+    with pytest.raises(ConfigError, match="`models.name` must be usable as a file name"):
+        load_config(write(text.replace("zero padded", "a/b")))
 
 
 def test_one_window_and_one_universe_hold_for_the_whole_run(write):

@@ -102,6 +102,43 @@ def test_ts_z_has_mean_zero_and_std_one_over_the_window() -> None:
     np.testing.assert_allclose(window.std(axis=0), 1.0, atol=1e-3)
 
 
+def test_alpha360_is_fitted_on_the_training_span_and_nothing_else() -> None:
+    """Median and MAD of every (step, field) over all windows of the span, in plain numpy."""
+    store = TinyStore()
+    windows = source(store, normalize="alpha360")
+    span = np.arange(L, 30)  # fewer sessions than are sampled: all of them
+    fitted = windows.fit(span)
+    rows = []
+    for t in span:
+        members = windows.members(t)
+        raw = np.stack([store[f][t - L + 1 : t + 1] for f in FIELDS], axis=1).astype(float)
+        raw[:, :5] *= store["adj_factor"][t - L + 1 : t + 1, None]
+        raw[:, 5] /= store["split_factor"][t - L + 1 : t + 1]
+        raw[:, :5] /= raw[-1, 3]
+        raw[:, 5] /= raw[-1, 5]
+        rows.append(raw[:, :, members])
+    pooled = np.concatenate(rows, axis=2)
+    median = np.nanmedian(pooled, axis=2, keepdims=True)
+    scale = 1.4826 * np.nanmedian(np.abs(pooled - median), axis=2, keepdims=True)
+    np.testing.assert_allclose(fitted.mean, median, rtol=1e-5)
+    members = windows.members(40)
+    got = windows.window(40, members, fitted)
+    assert np.abs(got).max() <= 3 + 1e-5
+    later = TinyStore()
+    for field in FIELDS:
+        later.data[field][30:] *= 2.5
+    again = source(later, normalize="alpha360").fit(span)
+    for a, b in zip(fitted, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    raw = rows[-1]  # session 29
+    with np.errstate(divide="ignore", invalid="ignore"):
+        want = np.nan_to_num(np.clip((raw - median) / scale, -3, 3), nan=0.0)
+    want[-1, [3, 5]] = 0.0  # close and volume over themselves: no spread, nothing to say
+    np.testing.assert_allclose(windows.window(29, windows.members(29), fitted), want, atol=1e-3)
+    with pytest.raises(ConfigError, match="`fitted` must be given for 'alpha360'"):
+        windows.window(40, members)
+
+
 def test_sorted_statistics_equal_numpy_with_ties_gaps_and_constants() -> None:
     from factorlab.features import _clipped_moments
 

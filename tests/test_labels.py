@@ -75,3 +75,29 @@ def test_standards() -> None:
 def test_settings_refuse_a_trade_at_the_signal() -> None:
     with pytest.raises(ConfigError, match="`labels.delay` must be at least 1"):
         LabelSettings(delay=0)
+
+
+def test_ranks_for_the_ic_loss_and_scores_for_the_mse() -> None:
+    assert LabelSettings().standard("ic") == "rank"
+    assert LabelSettings(ranks="gaussian").standard("ic") == "gaussian"
+    assert LabelSettings(ranks="gaussian").standard("mse") == "zscore"
+    with pytest.raises(ConfigError, match="`labels.ranks` must be 'uniform' or 'gaussian'"):
+        LabelSettings(ranks="normal")
+
+
+def test_a_stock_at_its_up_limit_at_the_entry_has_no_label_where_asked(sim_store) -> None:
+    from factorlab.market.rules import tradability
+
+    universe = np.isfinite(sim_store["close"])
+    buyable = tradability(sim_store).buyable
+    plain = LabelSettings(neutralize=False, clip_mad=0)
+    masked = LabelSettings(neutralize=False, clip_mad=0, mask_unbuyable=True)
+    all_, some = (neutral_returns(sim_store, universe, s) for s in (plain, masked))
+    up = np.zeros_like(universe)
+    up[:-1] = tradability(sim_store).at_up[1:]
+    lost = np.isfinite(all_) & ~np.isfinite(some)
+    assert lost.any()
+    np.testing.assert_array_equal(lost, np.isfinite(all_) & up)
+    assert not (np.isfinite(some[:-1]) & ~buyable[1:]).any()
+    one = neutral_returns(sim_store, universe, masked, slice(40, 41))
+    np.testing.assert_array_equal(one[0], some[40])

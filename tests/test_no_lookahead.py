@@ -88,7 +88,9 @@ def test_universe_limits_and_tradability(pair) -> None:
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
 
 
-@pytest.mark.parametrize("normalize", ["lastclose_cs", "raw_cs_z", "ts_z", "ts_z_then_cs_z"])
+@pytest.mark.parametrize(
+    "normalize", ["lastclose_cs", "raw_cs_z", "ts_z", "ts_z_then_cs_z", "alpha360"]
+)
 def test_windows(pair, normalize) -> None:
     before, after, t = pair
     settings = FeatureSettings(look_back=L, normalize=normalize)
@@ -96,10 +98,12 @@ def test_windows(pair, normalize) -> None:
         WindowSource(store, scoring_universe(store, UNIVERSE).mask, settings)
         for store in (before, after)
     ]
+    span = np.arange(L, t + 1)
+    fitted = [w.fit(span) if settings.is_fitted else None for w in windows]
     for day in (t, t - 1, t - 40):
         columns = windows[0].members(day)
         assert len(columns) > 50
-        got = [w.window(day, columns) for w in windows]
+        got = [w.window(day, columns, f) for w, f in zip(windows, fitted, strict=True)]
         assert got[0].shape == (L, len(FIELDS), len(columns))
         np.testing.assert_array_equal(*got)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from factorlab.errors import ConfigError
 from factorlab.models.gru import Head, PatchConv
+from factorlab.models.recurrent import gru_states
 
 __all__ = ["DecompGRU", "DecompGRUSettings", "group_demean", "size_groups", "trend_of"]
 
@@ -147,14 +148,18 @@ class DecompGRU(nn.Module):
         -------
         Tensor, shape (B,)
         """
+        return self.head(self.states(x, size, last=True))
+
+    def states(self, x: Tensor, size: Tensor, last: bool = False) -> Tensor:
+        """Return the states of GRU 2, (L / patch, B, d), or those of the `last` step, (B, d)."""
         s = self.settings
         trend = trend_of(x, s.trend_window, s.padding)  # (L, B, F)
-        states, _ = self.trend_gru(self.trend_patch(trend))  # (L/p, B, d)
+        patches = self.trend_patch.patches(trend)  # (L/p, B, F·p)
+        states = gru_states(patches, self.trend_gru, self.trend_patch.projection)  # (L/p, B, d)
         group = size_groups(size, s.groups)
         states = group_demean(states, group, s.groups)
         states = states + self._residual(x - trend)
-        states, _ = self.gru(states)
-        return self.head(states[-1])
+        return gru_states(states, self.gru, last=last)
 
     def _residual(self, residual: Tensor) -> Tensor:
         """Depthwise then pointwise convolution: (L, B, F) to (L/p, B, d)."""

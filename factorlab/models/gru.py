@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from factorlab.errors import ConfigError
+from factorlab.models.recurrent import gru_states
 
 __all__ = ["GRU", "GRUSettings", "Head", "PatchConv", "check_patch"]
 
@@ -54,14 +55,22 @@ class PatchConv(nn.Conv1d):
     def __init__(self, fields: int, hidden: int, patch: int) -> None:
         super().__init__(fields, hidden, kernel_size=patch, stride=patch)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (L, B, F) to (L / patch, B, hidden)."""
+    def patches(self, x: Tensor) -> Tensor:
+        """Lay the sessions of each patch side by side: (L, B, F) to (L / patch, B, F · patch)."""
         patch = self.kernel_size[0]
         length, batch, fields = x.shape
-        patches = x.reshape(length // patch, patch, batch, fields).permute(0, 2, 3, 1)
-        flat = patches.reshape(-1, fields * patch)  # (L/p·B, F·p)
-        out = nn.functional.linear(flat, self.weight.view(self.out_channels, -1), self.bias)
-        return out.view(length // patch, batch, self.out_channels)
+        parts = x.reshape(length // patch, patch, batch, fields).permute(0, 2, 3, 1)
+        return parts.reshape(length // patch, batch, fields * patch)
+
+    @property
+    def projection(self) -> tuple[Tensor, Tensor]:
+        """The convolution as a linear map of `patches`: weight (hidden, F · patch) and bias."""
+        bias = self.bias if self.bias is not None else self.weight.new_zeros(self.out_channels)
+        return self.weight.view(self.out_channels, -1), bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (L, B, F) to (L / patch, B, hidden)."""
+        return nn.functional.linear(self.patches(x), *self.projection)
 
 
 class Head(nn.Module):
@@ -110,6 +119,9 @@ class GRU(nn.Module):
         -------
         Tensor, shape (B,)
         """
-        steps = self.patch(x)  # (L/p, B, d)
-        states, _ = self.gru(steps)  # (L/p, B, d)
-        return self.head(states[-1])
+        return self.head(self.states(x, size, last=True))
+
+    def states(self, x: Tensor, size: Tensor, last: bool = False) -> Tensor:
+        """Return the recurrent states, (L / patch, B, d), or those of the `last` step, (B, d)."""
+        steps = self.patch.patches(x)  # (L/p, B, F·p)
+        return gru_states(steps, self.gru, self.patch.projection, last)

@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from factorlab.features import WindowSource
+from factorlab.features import WindowSource, WindowStats
 from factorlab.labels import LabelSettings, neutral_returns, standardize
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
+    from factorlab.training.splits import Split
 
-__all__ = ["LOSS_STANDARD", "Batch", "TrainingData"]
-
-LOSS_STANDARD = {"ic": "rank", "mse": "zscore"}
-"""How labels are standardised for each loss."""
+__all__ = ["Batch", "TrainingData"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,34 +54,61 @@ class TrainingData:
         self.assets = store.assets
         self._store = store
         self._labels = labels
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._size = np.log(np.asarray(store["total_shares"]) * store["close"])
-        self._residual: npt.NDArray[np.float64] | None = None
+        self._residual: dict[int, npt.NDArray[np.float64]] = {}
+        self._fitted: dict[str, WindowStats] = {}
 
     def columns(self, t: int) -> npt.NDArray[np.intp]:
         """Return the stocks of session `t` that have a window and a SIZE."""
         members = self.windows.members(t)
-        return members[np.isfinite(self._size[t, members])]
+        return members[np.isfinite(self._size(t)[members])]
 
     def residual(self, t: int) -> npt.NDArray[np.float64]:
         """Return the neutralised forward return of session `t`, shape [N], NaN = none."""
-        if self._residual is None:
-            self._residual = neutral_returns(self._store, self.windows.universe, self._labels)
+        if t not in self._residual:
+            universe, row = self.windows.universe, slice(t, t + 1)
+            self._residual[t] = neutral_returns(self._store, universe, self._labels, row)[0]
         return self._residual[t]
 
     def label(self, t: int, loss: str) -> npt.NDArray[np.float64]:
         """Return the standardised label of session `t` for `loss`, shape [N], NaN = none."""
-        return standardize(self.residual(t)[None], LOSS_STANDARD[loss])[0]
+        return standardize(self.residual(t)[None], self._labels.standard(loss))[0]
 
-    def batch(self, t: int, columns: npt.NDArray[np.intp], device: torch.device) -> Batch:
+    def fitted(self, split: Split) -> WindowStats | None:
+        """Return what the windows' normalisation takes from the training span, if anything."""
+        if not self.windows.settings.is_fitted:
+            return None
+        if split.label not in self._fitted:
+            self._fitted[split.label] = self.windows.fit(split.train)
+        return self._fitted[split.label]
+
+    def batch(
+        self,
+        t: int,
+        columns: npt.NDArray[np.intp],
+        device: torch.device,
+        fitted: WindowStats | None = None,
+    ) -> Batch:
         """Cut the windows of `columns` at session `t`.
+
+        Parameters
+        ----------
+        t : int
+        columns : ndarray of int, shape [B]
+        device : torch.device
+        fitted : WindowStats, optional
+            What `fitted` returns for the split whose network reads the batch.
 
         Returns
         -------
         Batch
             On `device`.
         """
-        window = torch.from_numpy(self.windows.window(t, columns))  # (L, F, B)
+        window = torch.from_numpy(self.windows.window(t, columns, fitted))  # (L, F, B)
         x = window.to(device).transpose(1, 2).contiguous()
-        size = torch.from_numpy(self._size[t, columns].astype(np.float32)).to(device)
+        size = torch.from_numpy(self._size(t)[columns].astype(np.float32)).to(device)
         return Batch(x, size, columns)
+
+    def _size(self, t: int) -> npt.NDArray[np.float64]:
+        """Return ln of total cap of session `t`, shape [N], NaN where it is not known."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(self._store["total_shares"][t] * self._store["close"][t])

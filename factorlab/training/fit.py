@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from factorlab.models import build_model, ic_loss, parameter_count, weighted_mse
 from factorlab.progress import SILENT, Progress
 from factorlab.training.checkpoint import load_tensors, save_tensors
 from factorlab.training.data import TrainingData
-from factorlab.training.settings import TrainingSettings
+from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.workers import pick_device
 
@@ -34,22 +36,35 @@ class Job:
 
     Attributes
     ----------
-    model : str
-        A key of `factorlab.models.MODELS`.
-    loss : {'ic', 'mse'}
+    spec : ModelSettings
+        The network and its loss.
     seed : int
     split : Split
     """
 
-    model: str
-    loss: str
+    spec: ModelSettings
     seed: int
     split: Split
 
     @property
     def name(self) -> str:
-        """Name of the factor that the trainings of this model and loss make."""
-        return f"{self.model}-{self.loss.upper()}"
+        """Name of the factor that the trainings of this network make."""
+        return self.spec.name
+
+    @property
+    def loss(self) -> str:
+        """Which loss it is trained with."""
+        return self.spec.loss
+
+    def network(self) -> nn.Module:
+        """Return the untrained network."""
+        return build_model(self.spec.model, self.spec.options)
+
+    def key(self, shared: str) -> str:
+        """Return the hash of everything that decides the weights, given what all jobs share."""
+        own = [self.spec.model, self.spec.loss, dict(self.spec.options), dict(self.spec.training)]
+        text = json.dumps([shared, own], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, root: Path) -> Path:
         """Where this job keeps its weights below `root`."""
@@ -68,12 +83,12 @@ def load_model(job: Job, root: Path, device: torch.device) -> nn.Module:
     if not path.exists():
         raise TrainingError(f"`weights` must exist; got none at {path}; run the training first")
     tensors, _ = load_tensors(path)
-    model = build_model(job.model)
+    model = job.network()
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise TrainingError(
-            f"`weights` must fit {job.model}; got other shapes in {path}; delete it to train again"
+            f"`weights` must fit {job.name}; got other shapes in {path}; delete it to train again"
         ) from error
     return model.to(device).eval()
 
@@ -96,7 +111,8 @@ def fit(
     root : Path
         Folder of the run's models.
     key : str
-        Hash of everything that decides the result; a checkpoint of another key is refused.
+        Hash of what decides the result, beside the job's own settings; a checkpoint of
+        another key is refused.
     progress : Progress
 
     Returns
@@ -115,6 +131,7 @@ def fit(
     most. All randomness is drawn anew from (seed, epoch): a resumed training ends with
     the weights of an undisturbed one.
     """
+    settings, key = job.spec.own(settings), job.key(key)
     folder = job.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "training.json"
@@ -146,8 +163,8 @@ def fit(
 def _check_key(found: str | None, key: str, path: Path) -> None:
     if found != key:
         raise TrainingError(
-            f"`out` must be a folder of the same settings and data; got key {found} instead of"
-            f" {key} in {path}; choose another --out or delete that folder"
+            f"`out` must be a folder of the same settings and data; got key {str(found)[:12]}"
+            f" instead of {key[:12]} in {path}; choose another --out or delete that folder"
         )
 
 
@@ -157,9 +174,12 @@ class _Trainer:
     def __init__(self, job: Job, data: TrainingData, settings: TrainingSettings) -> None:
         self.job, self.data, self.settings = job, data, settings
         self.device = pick_device(settings.device)
+        self.fitted = data.fitted(job.split)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(job.seed)
-            self.model = build_model(job.model).to(self.device)
+            self.model = job.network().to(self.device)
+        # What is validated and kept: the network itself, or the mean of its steps.
+        self.kept = copy.deepcopy(self.model) if settings.average else self.model
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.epoch = 0
         self.best_epoch = -1
@@ -196,7 +216,7 @@ class _Trainer:
             best = max((self._measure(p) for p in self.curve[:-1]), default=-math.inf)
             if self._measure(point) > best:
                 self.best_epoch = self.epoch
-                self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+                self.best = {k: v.detach().clone() for k, v in self.kept.state_dict().items()}
         self.epoch += 1
 
     def _measure(self, point: dict[str, float]) -> float:
@@ -220,19 +240,28 @@ class _Trainer:
             columns = np.sort(rng.choice(columns, wanted, replace=False))
         if len(columns) < self.settings.min_stocks or np.ptp(label[columns]) == 0:
             return None
-        batch = self.data.batch(t, columns, self.device)
+        batch = self.data.batch(t, columns, self.device, self.fitted)
         target = torch.from_numpy(label[columns].astype(np.float32)).to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
         loss = LOSSES[self.job.loss](self.model(batch.x, batch.size), target)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
+        if self.settings.average:
+            self._average()
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the mean of the weights towards those of this step."""
+        share = 1.0 - self.settings.average
+        for mean, now in zip(self.kept.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(now, share)
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
         """Return the mean daily RankIC and loss over full validation cross-sections."""
-        self.model.eval()
+        self.kept.eval()
         rank_ic, losses = [], []
         for t in self.job.split.validation[:: self.settings.validation_stride]:
             columns = self.data.columns(int(t))
@@ -240,8 +269,8 @@ class _Trainer:
             known = np.isfinite(label)
             if known.sum() < self.settings.min_stocks:
                 continue
-            batch = self.data.batch(int(t), columns, self.device)
-            score = self.model(batch.x, batch.size).float().cpu()
+            batch = self.data.batch(int(t), columns, self.device, self.fitted)
+            score = self.kept(batch.x, batch.size).float().cpu()
             target = torch.from_numpy(label.astype(np.float32))
             where = torch.from_numpy(known)
             losses.append(float(LOSSES[self.job.loss](score[where], target[where])))
@@ -257,6 +286,8 @@ class _Trainer:
         """Write everything the next epoch needs to one file."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        if self.settings.average:
+            tensors |= {f"mean.{k}": v for k, v in self.kept.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{index}.{k}": v for k, v in state.items()}
         meta = {
@@ -279,6 +310,8 @@ class _Trainer:
             return {k[size:]: v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.model.load_state_dict(part("model."))
+        if self.settings.average:
+            self.kept.load_state_dict(part("mean."))
         self.best = part("best.")
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in part("adam.").items():
@@ -296,7 +329,7 @@ class _Trainer:
         return {
             "key": key,
             "factor": self.job.name,
-            "model": self.job.model,
+            "model": self.job.spec.model,
             "loss": self.job.loss,
             "seed": self.job.seed,
             "retrain": split.label,
@@ -306,6 +339,7 @@ class _Trainer:
             "validation_rank_ic": best["rank_ic"],
             "days_per_epoch": len(self.days(0)),
             "stocks_per_batch": self.settings.stocks_per_batch,
+            "learning_rate": self.settings.learning_rate,
             "train_start": str(dates[split.train[0]]),
             "train_end": str(dates[split.train[-1]]),
             "validation_start": str(dates[split.validation[0]]),

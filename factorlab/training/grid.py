@@ -9,7 +9,7 @@ from typing import Any
 from factorlab.progress import Progress
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import Job, fit
-from factorlab.training.settings import TrainingSettings
+from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.workers import Workers
 
@@ -17,24 +17,22 @@ __all__ = ["job_grid", "train_grid"]
 
 
 def job_grid(
-    pairs: Sequence[tuple[str, str]], splits: Sequence[Split], seeds: Sequence[int]
+    models: Sequence[ModelSettings], splits: Sequence[Split], seeds: Sequence[int]
 ) -> list[Job]:
     """List the trainings, retraining by retraining.
 
     Parameters
     ----------
-    pairs : sequence of (model, loss)
+    models : sequence of ModelSettings
     splits : sequence of Split
     seeds : sequence of int
 
     Returns
     -------
     list of Job
-        ``len(pairs) · len(splits) · len(seeds)`` jobs.
+        ``len(models) · len(splits) · len(seeds)`` jobs.
     """
-    return [
-        Job(model, loss, seed, split) for split in splits for model, loss in pairs for seed in seeds
-    ]
+    return [Job(spec, seed, split) for split in splits for spec in models for seed in seeds]
 
 
 def train_grid(

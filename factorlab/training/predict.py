@@ -15,6 +15,7 @@ from torch import nn
 
 from factorlab.cross_section import zscore
 from factorlab.errors import TrainingError
+from factorlab.features import WindowStats
 from factorlab.files import replacing, write_json
 from factorlab.panel import Panel
 from factorlab.progress import SILENT, Progress
@@ -34,6 +35,7 @@ def score_sessions(
     data: TrainingData,
     sessions: Sequence[int] | npt.NDArray[np.intp],
     device: torch.device,
+    fitted: WindowStats | None = None,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Score every stock of the universe on each session with every model.
 
@@ -44,6 +46,8 @@ def score_sessions(
     data : TrainingData
     sessions : sequence of int
     device : torch.device
+    fitted : WindowStats, optional
+        What the models' windows take from their training span.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def score_sessions(
         columns = data.columns(int(t))
         if not len(columns):
             continue
-        batch = data.batch(int(t), columns, device)
+        batch = data.batch(int(t), columns, device, fitted)
         for name, model in models.items():
             out[name][row, columns] = model(batch.x, batch.size).float().cpu().numpy()
     return out
@@ -179,7 +183,8 @@ def _score_part(
     """Score a few sessions and write one file: a panel a model, one below the other."""
     device = pick_device(settings.device)
     models = {f"{job.name}@{job.seed}": load_model(job, models_root, device) for job in jobs}
-    scores = score_sessions(models, data, sessions, device)
+    fitted = data.fitted(jobs[0].split)
+    scores = score_sessions(models, data, sessions, device, fitted)
     stacked = np.concatenate([scores[name] for name in sorted(scores)])
     dates = np.tile(data.dates[sessions], len(scores))
     _write_wide(parts / f"{sessions[0]}.parquet", stacked, dates, data.assets)

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from factorlab.errors import ConfigError
+from factorlab.errors import ConfigError, did_you_mean
 
-__all__ = ["TrainingSettings"]
+__all__ = ["LOSS_NAMES", "MODEL_NAMES", "ModelSettings", "TrainingSettings"]
+
+# Named here and not read from factorlab.models: that would load torch to read a file.
+MODEL_NAMES = ("GRU", "DecompGRU")
+LOSS_NAMES = ("ic", "mse")
+# What a model may set for itself; the rest decides which dates and data all of them share.
+OWN = (
+    "max_epochs",
+    "patience",
+    "learning_rate",
+    "day_stride",
+    "validation_stride",
+    "stocks_per_batch",
+    "clip_norm",
+    "average",
+    "early_stop",
+)
+
+Scalar = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,9 @@ class TrainingSettings:
         A date with fewer labelled stocks is skipped.
     clip_norm : float
         Limit of the gradient norm.
+    average : float
+        Share of the past in an exponential mean of the weights over the steps, in 0..1; that
+        mean is validated, kept and scored. 0 for the weights of the last step themselves.
     early_stop : {'rank_ic', 'loss'}
         What validation measures: mean daily RankIC against the neutralised label, or the loss.
     device : {'auto', 'cpu', 'cuda', 'mps'}
@@ -62,6 +85,7 @@ class TrainingSettings:
     stocks_per_batch: int = 0
     min_stocks: int = 50
     clip_norm: float = 3.0
+    average: float = 0.0
     early_stop: str = "rank_ic"
     device: str = "auto"
     workers: int = 0
@@ -97,6 +121,8 @@ class TrainingSettings:
         for key in ("learning_rate", "clip_norm"):
             if not getattr(self, key) > 0:
                 raise ConfigError(f"`training.{key}` must be positive; got {getattr(self, key)}")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"`training.average` must lie in 0..1; got {self.average}")
         for key in ("workers", "threads"):
             if getattr(self, key) < 0:
                 raise ConfigError(
@@ -110,3 +136,66 @@ class TrainingSettings:
             raise ConfigError(
                 f"`training.device` must be 'auto', 'cpu', 'cuda' or 'mps'; got {self.device!r}"
             )
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One network, the loss it is trained with, and what it has of its own.
+
+    Parameters
+    ----------
+    model : {'GRU', 'DecompGRU'}
+    loss : {'ic', 'mse'}
+    name : str
+        Name of the score; ``MODEL-LOSS`` by default.
+    options : mapping of str to bool, int, float or str
+        Settings of the network, such as ``padding = "zero"`` of DecompGRU.
+    training : mapping of str to bool, int, float or str
+        Settings of [training] that this model does not share, such as ``learning_rate``.
+    """
+
+    model: str = "DecompGRU"
+    loss: str = "ic"
+    name: str = ""
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    training: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value, known in (
+            ("model", self.model, MODEL_NAMES),
+            ("loss", self.loss, LOSS_NAMES),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f"`models.{key}` must be one of {', '.join(known)}; got {value!r}"
+                    f"{did_you_mean(value, known)}"
+                )
+        for key in self.training:
+            if key not in OWN:
+                raise ConfigError(
+                    f"`models.training` must hold only {', '.join(OWN)}; got {key!r}"
+                    f"{did_you_mean(key, OWN)}"
+                )
+        if not self.name:
+            object.__setattr__(self, "name", f"{self.model}-{self.loss.upper()}")
+        if set(self.name) & set('/\\:*?"<>|@') or self.name.strip(". ") != self.name:
+            raise ConfigError(
+                f"`models.name` must be usable as a file name, without '@'; got {self.name!r}"
+            )
+
+    def own(self, shared: TrainingSettings) -> TrainingSettings:
+        """Return the settings this model is trained with.
+
+        Raises
+        ------
+        ConfigError
+            If a value of its own has the wrong type or breaks its rule.
+        """
+        for key, value in self.training.items():
+            wanted = type(getattr(shared, key))
+            number = wanted is float and isinstance(value, int) and not isinstance(value, bool)
+            if type(value) is not wanted and not number:
+                raise ConfigError(
+                    f"`models.training.{key}` must be of type {wanted.__name__}; got {value!r}"
+                )
+        return dataclasses.replace(shared, **self.training)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from factorlab.errors import TrainingError
 from factorlab.features import FeatureSettings, WindowSource
@@ -140,7 +141,7 @@ class Workers:
         """
         if min(self._count, len(tasks)) <= 1 and self._pool is None:
             if self._threads:
-                torch.set_num_threads(self._threads)
+                _limit(self._threads)
             if self._data is None and tasks:
                 self._data = self._spec.open()
             for position, task in enumerate(tasks):
@@ -235,8 +236,14 @@ def _start(spec: DataSpec, threads: int, messages: Any) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    torch.set_num_threads(threads)
+    _limit(threads)
     _here["spec"], _here["progress"] = spec, _Sender(messages)
+
+
+def _limit(threads: int) -> None:
+    """Let torch and the BLAS behind numpy use so many threads of this process."""
+    torch.set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")
 
 
 def _end_with(sentinel: int) -> None:

@@ -86,15 +86,12 @@ def test_no_step_sees_a_later_one(name: str, batch) -> None:
     """Recurrent states of early steps stay bit-identical when later sessions change."""
     x, size = batch
     model = seeded(name).eval()
-    states = []
-    hook = model.gru.register_forward_hook(lambda _m, _i, out: states.append(out[0].detach()))
-    model(x, size)
     changed = x.clone()
     changed[15:] += 1.0
-    model(changed, size)
-    hook.remove()
-    assert torch.equal(states[0][:5], states[1][:5])
-    assert not torch.equal(states[0][5:], states[1][5:])
+    before, after = model.states(x, size), model.states(changed, size)
+    assert torch.equal(before[:5], after[:5])
+    assert not torch.equal(before[5:], after[5:])
+    torch.testing.assert_close(before[-1], model.states(x, size, last=True), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -138,6 +135,16 @@ def test_mse_weights_by_hand() -> None:
     label = torch.tensor([2.0, 0.0], requires_grad=True)
     weighted_mse_loss(torch.tensor([1.0, 1.0]), label).backward()
     torch.testing.assert_close(label.grad, torch.tensor([1.46211716, -1.0]))
+
+
+def test_options_of_a_network_are_checked() -> None:
+    assert build_model("DecompGRU", {"padding": "zero"}).settings.padding == "zero"
+    with pytest.raises(
+        ConfigError, match=r"settings of GRU: .* got 'hiden'; did you mean 'hidden'"
+    ):
+        build_model("GRU", {"hiden": 32})
+    with pytest.raises(ConfigError, match="`models.options.groups` must be of type int; got '5'"):
+        build_model("DecompGRU", {"groups": "5"})
 
 
 def test_unknown_model_and_window_that_does_not_divide() -> None:

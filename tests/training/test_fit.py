@@ -18,7 +18,7 @@ from factorlab.training.data import TrainingData
 from factorlab.training.fit import Job, fit, load_model
 from factorlab.training.grid import job_grid, train_grid
 from factorlab.training.predict import read_scores, score_grid, score_sessions
-from factorlab.training.settings import TrainingSettings
+from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.workers import pick_device
 from tests.tiny import TinyStore
@@ -58,7 +58,10 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("model", ["GRU", "DecompGRU"])
 @pytest.mark.parametrize("loss", ["ic", "mse"])
 def test_same_seed_same_bytes_other_seed_other_weights(tmp_path, data, model, loss) -> None:
-    first, second = Job(model, loss, 0, SPLIT), Job(model, loss, 1, SPLIT)
+    first, second = (
+        Job(ModelSettings(model, loss), 0, SPLIT),
+        Job(ModelSettings(model, loss), 1, SPLIT),
+    )
     fit(first, data, SETTINGS, tmp_path / "a", "key")
     fit(first, data, SETTINGS, tmp_path / "b", "key")
     fit(second, data, SETTINGS, tmp_path / "a", "key")
@@ -68,10 +71,11 @@ def test_same_seed_same_bytes_other_seed_other_weights(tmp_path, data, model, lo
 
 
 @pytest.mark.parametrize("killed_in_epoch", [0, 1, 2])
+@pytest.mark.parametrize("own", [{}, {"average": 0.9}], ids=["plain", "average"])
 def test_a_training_killed_in_any_epoch_ends_with_the_same_weights(
-    tmp_path, data, monkeypatch, killed_in_epoch
+    tmp_path, data, monkeypatch, killed_in_epoch, own
 ) -> None:
-    job = Job("DecompGRU", "ic", 0, SPLIT)
+    job = Job(ModelSettings("DecompGRU", "ic", training=own), 0, SPLIT)
     undisturbed = fit(job, data, SETTINGS, tmp_path / "a", "key")
     run_epoch = fit_module._Trainer.run_epoch
 
@@ -90,22 +94,50 @@ def test_a_training_killed_in_any_epoch_ends_with_the_same_weights(
     assert not (job.folder(tmp_path / "b") / "checkpoint.safetensors").exists()
 
 
+def test_the_mean_of_the_steps_is_kept(tmp_path, data) -> None:
+    """After one step from w0 to w1 the mean is 0.75 w0 + 0.25 w1, which is kept and scored."""
+    once = {"max_epochs": 1, "day_stride": 18}
+    plain = Job(ModelSettings("GRU", "ic", training=once), 0, SPLIT)
+    mean = Job(ModelSettings("GRU", "ic", training=once | {"average": 0.75}), 0, SPLIT)
+    for job, folder in ((plain, "a"), (mean, "b")):
+        fit(job, data, SETTINGS, tmp_path / folder, "key")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        start = plain.network().state_dict()
+    end, kept = weights(tmp_path / "a", plain), weights(tmp_path / "b", mean)
+    for name, value in kept.items():
+        torch.testing.assert_close(value, 0.75 * start[name] + 0.25 * end[name])
+
+
+def test_a_model_has_settings_of_its_own(tmp_path, data) -> None:
+    spec = ModelSettings("DecompGRU", "mse", "zero padded", {"padding": "zero"}, {"max_epochs": 1})
+    job = Job(spec, 0, SPLIT)
+    record = fit(job, data, SETTINGS, tmp_path, "key")
+    assert (record["factor"], record["epochs"]) == ("zero padded", 1)
+    assert load_model(job, tmp_path, torch.device("cpu")).settings.padding == "zero"
+    other = Job(ModelSettings("DecompGRU", "mse", "zero padded", {"padding": "oldest"}), 0, SPLIT)
+    with pytest.raises(TrainingError, match="same settings and data"):
+        fit(other, data, SETTINGS, tmp_path, "key")
+
+
 def test_a_finished_training_is_not_trained_again(tmp_path, data, monkeypatch) -> None:
-    job = Job("GRU", "ic", 0, SPLIT)
+    job = Job(ModelSettings("GRU", "ic"), 0, SPLIT)
     record = fit(job, data, SETTINGS, tmp_path, "key")
     monkeypatch.setattr(fit_module, "_Trainer", None)
     assert fit(job, data, SETTINGS, tmp_path, "key") == record
 
 
 def test_weights_of_other_settings_are_refused(tmp_path, data) -> None:
-    job = Job("GRU", "ic", 0, SPLIT)
+    job = Job(ModelSettings("GRU", "ic"), 0, SPLIT)
     fit(job, data, SETTINGS, tmp_path, "key")
-    with pytest.raises(TrainingError, match="same settings and data; got key key instead of other"):
+    with pytest.raises(
+        TrainingError, match=r"same settings and data; got key \w{12} instead of \w{12} in"
+    ):
         fit(job, data, SETTINGS, tmp_path, "other")
 
 
 def test_a_damaged_weight_file_is_one_clear_line(tmp_path, data) -> None:
-    job = Job("GRU", "ic", 0, SPLIT)
+    job = Job(ModelSettings("GRU", "ic"), 0, SPLIT)
     fit(job, data, SETTINGS, tmp_path, "key")
     path = job.folder(tmp_path) / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:100])
@@ -119,14 +151,14 @@ def test_a_damaged_weight_file_is_one_clear_line(tmp_path, data) -> None:
 def test_too_few_stocks_on_every_date_is_one_clear_line(tmp_path, data) -> None:
     settings = TrainingSettings(train_years=2, max_epochs=2, min_stocks=500, patience=1, threads=1)
     with pytest.raises(TrainingError, match="got none with 500 labelled stocks"):
-        fit(Job("GRU", "ic", 0, SPLIT), data, settings, tmp_path, "key")
+        fit(Job(ModelSettings("GRU", "ic"), 0, SPLIT), data, settings, tmp_path, "key")
 
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path, data) -> None:
     settings = TrainingSettings(
         train_years=2, max_epochs=12, patience=2, seeds=(0,), threads=1, device="cpu"
     )
-    record = fit(Job("GRU", "ic", 0, SPLIT), data, settings, tmp_path, "key")
+    record = fit(Job(ModelSettings("GRU", "ic"), 0, SPLIT), data, settings, tmp_path, "key")
     scores = [point["rank_ic"] for point in record["curve"]]
     assert record["best_epoch"] == int(np.argmax(scores)) + 1
     assert record["validation_rank_ic"] == max(scores)
@@ -135,7 +167,9 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path, data) -> None:
 
 def test_scores_cover_the_universe_and_resume_by_part(tmp_path, data, monkeypatch) -> None:
     monkeypatch.setattr("factorlab.training.predict.SESSIONS_A_PART", 3)
-    jobs = job_grid([("GRU", "ic"), ("DecompGRU", "mse")], [SPLIT], (0, 1))
+    jobs = job_grid(
+        [ModelSettings("GRU", "ic"), ModelSettings("DecompGRU", "mse")], [SPLIT], (0, 1)
+    )
     train_grid(jobs, Here(data), SETTINGS, tmp_path / "models", "key")
 
     def score(folder: str) -> dict[str, Path]:
@@ -166,7 +200,7 @@ def test_scores_cover_the_universe_and_resume_by_part(tmp_path, data, monkeypatc
 
 
 def test_seeds_are_standardised_then_averaged(tmp_path, data) -> None:
-    jobs = job_grid([("GRU", "ic")], [SPLIT], (0, 1))
+    jobs = job_grid([ModelSettings("GRU", "ic")], [SPLIT], (0, 1))
     train_grid(jobs, Here(data), SETTINGS, tmp_path / "models", "key")
     paths = score_grid(jobs, Here(data), SETTINGS, tmp_path / "models", tmp_path / "scores", "key")
     seeds = [
@@ -179,7 +213,7 @@ def test_seeds_are_standardised_then_averaged(tmp_path, data) -> None:
 
 
 def test_scores_of_a_day_do_not_change_with_later_days(tmp_path, data) -> None:
-    job = Job("DecompGRU", "ic", 0, SPLIT)
+    job = Job(ModelSettings("DecompGRU", "ic"), 0, SPLIT)
     fit(job, data, SETTINGS, tmp_path, "key")
     model = load_model(job, tmp_path, torch.device("cpu"))
     cpu = torch.device("cpu")

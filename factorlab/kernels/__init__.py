@@ -1,0 +1,1 @@
+"""Compiled inner loops (numba): no knowledge of markets, arrays in, arrays out."""
