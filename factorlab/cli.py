@@ -65,6 +65,14 @@ def _quiet(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--quiet", is_flag=True, help="Show only where the result is.")(command)
 
 
+def _cluster(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Train and score on the Ray cluster at ADDRESS ('auto', HOST:PORT).",
+    )(command)
+
+
 def _out(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--out",
@@ -124,25 +132,27 @@ def ingest(source: Path, out: Path, quiet: bool) -> None:
 @main.command(epilog=_example("factorlab train configs/real_quick.toml"))
 @click.argument("config", type=FILE)
 @_out("runs/NAME, after the file's name")
+@_cluster
 @_quiet
-def train(config: Path, out: Path | None, quiet: bool) -> None:
+def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> None:
     """Train the models of CONFIG.
 
     What is trained already stays.
     """
-    _run(config, out, quiet, until="train")
+    _run(config, out, quiet, "train", cluster)
 
 
 @main.command(epilog=_example("factorlab score configs/real_quick.toml"))
 @click.argument("config", type=FILE)
 @_out("runs/NAME, after the file's name")
+@_cluster
 @_quiet
-def score(config: Path, out: Path | None, quiet: bool) -> None:
+def score(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> None:
     """Write the scores of CONFIG's models.
 
     One wide parquet file a model, dates down, codes across; trains first where needed.
     """
-    _run(config, out, quiet, until="score")
+    _run(config, out, quiet, "score", cluster)
 
 
 @main.command(
@@ -207,21 +217,67 @@ def report(run: Path) -> None:
     epilog=_example(
         "factorlab run configs/real_quick.toml",
         "factorlab run configs/demo.toml --out runs/again",
+        "factorlab run configs/real_quick.toml --dry-run --workers 8",
     )
 )
 @click.argument("config", type=FILE)
 @_out("runs/NAME, after the file's name")
+@click.option("--dry-run", is_flag=True, help="Measure a few steps, print what it would take.")
+@click.option("--workers", type=click.IntRange(1), help="Of a dry run: processes or GPUs.")
+@_cluster
 @_quiet
-def run(config: Path, out: Path | None, quiet: bool) -> None:
+def run(
+    config: Path,
+    out: Path | None,
+    dry_run: bool,
+    workers: int | None,
+    cluster: str | None,
+    quiet: bool,
+) -> None:
     """Run all stages of CONFIG in order.
 
     They are ingest, train, score, evaluate, report. A run that was stopped goes on from its last
     finished epoch.
     """
-    _run(config, out, quiet, until=None)
+    if dry_run:
+        _print_plan(config, workers, quiet)
+    else:
+        _run(config, out, quiet, None, cluster)
 
 
-def _run(config: Path, out: Path | None, quiet: bool, until: str | None) -> None:
+def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from factorlab import pipeline
+    from factorlab.config import load_config
+
+    plan = pipeline.plan(load_config(config), workers=workers, progress=_progress(quiet))
+    table = Table(title="What the grid takes, from measured steps")
+    heads = ("model", "trainings", "steps an epoch", "ms a step", "s a validation", "hours")
+    for name in heads:
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for job in plan.jobs:
+        hours = f"{job.fewest_hours:.2f} to {job.most_hours:.2f}"
+        table.add_row(
+            escape(job.name),
+            f"{job.trainings}",
+            f"{job.steps:,}",
+            f"{1e3 * job.step_seconds:.1f}",
+            f"{job.validation_seconds:.1f}",
+            hours,
+        )
+    Console().print(table)
+    few, most = plan.hours
+    click.echo(f"scoring takes {plan.score_hours:.2f} hours of one worker")
+    click.echo(f"{plan.workers} workers on {plan.device}: {few:.2f} to {most:.2f} hours in all")
+    click.echo(f"memory {plan.memory_gb:.1f} GB a worker, disk {plan.disk_gb:.1f} GB")
+
+
+def _run(
+    config: Path, out: Path | None, quiet: bool, until: str | None, cluster: str | None
+) -> None:
     from factorlab import pipeline
     from factorlab.config import load_config
 
@@ -231,6 +287,7 @@ def _run(config: Path, out: Path | None, quiet: bool, until: str | None) -> None
         progress=_progress(quiet),
         until=until,
         command=_command(),
+        cluster=cluster,
     )
     _show(result, quiet)
 

@@ -126,6 +126,11 @@ class WindowSource:
         """The first session that has a whole window."""
         return self.settings.look_back - 1
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the fields kept in memory."""
+        return self._base.nbytes
+
     def members(self, t: int) -> npt.NDArray[np.intp]:
         """Return the columns of the universe of session `t`, ascending."""
         return np.flatnonzero(self.universe[t])

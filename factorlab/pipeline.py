@@ -28,8 +28,19 @@ if TYPE_CHECKING:
     from factorlab.market.store import Store
     from factorlab.market.universe import Universe
     from factorlab.panel import Panel
+    from factorlab.training.fit import Job
+    from factorlab.training.plan import GridPlan
+    from factorlab.training.workers import DataSpec
 
-__all__ = ["STAGES", "RunResult", "demo", "evaluate_factors", "rebuild_report", "run"]
+__all__ = [
+    "STAGES",
+    "RunResult",
+    "demo",
+    "evaluate_factors",
+    "plan",
+    "rebuild_report",
+    "run",
+]
 
 STAGES = ("ingest", "train", "score", "evaluate", "report")
 
@@ -60,6 +71,7 @@ def run(
     progress: Progress | None = None,
     until: str | None = None,
     command: Sequence[str] = (),
+    cluster: str | None = None,
 ) -> RunResult:
     """Take market data to a tear sheet.
 
@@ -74,6 +86,8 @@ def run(
         Stop after that stage.
     command : sequence of str
         The command line, printed on the page.
+    cluster : str, optional
+        Address of a Ray cluster that trains and scores; this machine's cores by default.
 
     Returns
     -------
@@ -89,7 +103,7 @@ def run(
             f"`until` must be one of {', '.join(STAGES)}; got {until!r}"
             f"{did_you_mean(until, STAGES)}"
         )
-    return _Run(config, out, progress or SILENT, command).until(until or "report")
+    return _Run(config, out, progress or SILENT, command, cluster).until(until or "report")
 
 
 def demo(out: Path, *, progress: Progress | None = None) -> RunResult:
@@ -116,6 +130,47 @@ def demo(out: Path, *, progress: Progress | None = None) -> RunResult:
         simulate_market(tables, SimulationSettings.demo())
     config = demo_config(source=tables, store=out / "market.store")
     return run(config, out, progress=progress, command=("factorlab", "demo"))
+
+
+def plan(
+    config: RunConfig, *, workers: int | None = None, progress: Progress | None = None
+) -> GridPlan:
+    """Measure a few steps of each network and reckon what `run` would take.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The store is made if it does not exist; nothing is trained.
+    workers : int, optional
+        Processes, machines or GPUs side by side; what `run` would use by default.
+    progress : Progress, optional
+
+    Returns
+    -------
+    GridPlan
+    """
+    from factorlab.market.store import Store
+    from factorlab.training.plan import plan_grid
+    from factorlab.training.workers import limit_threads, worker_count
+
+    progress = progress or SILENT
+    _ingest_source(config, progress)
+    store = Store.open(config.data.store)
+    jobs = _jobs(config, store) if config.models else []
+    workers = workers or worker_count(config.training)
+    limit_threads(config.training.threads or 1)
+    return plan_grid(jobs, _data_spec(config, store).open(), config.training, workers)
+
+
+def _ingest_source(config: RunConfig, progress: Progress) -> None:
+    """Make the store of a run's source, unless it holds that very input."""
+    from factorlab.market.ingest import ingest
+
+    if config.data.source is None:
+        return
+    result = ingest(config.data.source, config.data.store, progress=progress)
+    verb = "is up to date" if result.skipped else "was made"
+    progress.say(f"store {config.data.store} {verb} ({result.hash[:12]})")
 
 
 def evaluate_factors(
@@ -242,9 +297,15 @@ class _Run:
     """One run: its config, its folder, and the stages."""
 
     def __init__(
-        self, config: RunConfig, out: Path, progress: Progress, command: Sequence[str]
+        self,
+        config: RunConfig,
+        out: Path,
+        progress: Progress,
+        command: Sequence[str],
+        cluster: str | None,
     ) -> None:
         self.config, self.out, self.progress, self.command = config, out, progress, command
+        self.cluster = cluster
 
     def until(self, last: str) -> RunResult:
         """Run the stages up to `last`."""
@@ -254,7 +315,7 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         result = RunResult(self.out, None, {})
         with self._timed("ingest"):
-            self._ingest()
+            _ingest_source(self.config, self.progress)
         if last == "ingest":
             return result
         store = Store.open(self.config.data.store)
@@ -272,45 +333,22 @@ class _Run:
             page = rebuild_report(self.out)
         return RunResult(self.out, page, tables)
 
-    def _ingest(self) -> None:
-        from factorlab.market.ingest import ingest
-
-        data = self.config.data
-        if data.source is None:
-            return
-        result = ingest(data.source, data.store, progress=self.progress)
-        verb = "is up to date" if result.skipped else "was made"
-        self.progress.say(f"store {data.store} {verb} ({result.hash[:12]})")
-
     def _models(self, store: Store, last: str) -> tuple[list[dict[str, Any]], dict[str, Path]]:
         """Train and score; each worker makes its windows once for both."""
-        from factorlab.models.gru import check_patch
-        from factorlab.training.grid import job_grid, train_grid
+        from factorlab.training.grid import train_grid
         from factorlab.training.predict import score_grid
-        from factorlab.training.splits import rolling_splits
-        from factorlab.training.workers import DataSpec, Workers
+        from factorlab.training.workers import open_workers
 
         config = self.config
         if not config.models:
             return [], {}
-        check_patch(config.features.look_back, 3)
-        splits = rolling_splits(
-            store.dates,
-            config.training,
-            embargo=config.labels.horizon + config.labels.delay,
-            first_session=config.features.look_back - 1,
-            start=config.evaluation.start,
-            end=config.evaluation.end,
-        )
-        jobs = job_grid(config.models, splits, config.training.seeds)
-        for job in jobs[: len(config.models)]:
-            job.network()  # refuses options it does not have, before any training
+        jobs = _jobs(config, store)
         key = self._key(store)
         names = [model.name for model in config.models]
         own = sorted(job.key(key) for job in jobs)
         score_key = _hash([config.evaluation.start, config.evaluation.end, sorted(names), own])
-        spec = DataSpec(store.path, config.universe, config.features, config.labels)
-        with Workers(spec, config.training, self.progress) as workers:
+        spec = _data_spec(config, store)
+        with open_workers(spec, config.training, self.progress, self.cluster) as workers:
             with self._timed("train"):
                 records = train_grid(jobs, workers, config.training, self.out / "models", key)
             if last == "train":
@@ -398,6 +436,33 @@ class _Run:
         seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - began, 1)
         write_json(path, seconds)
+
+
+def _jobs(config: RunConfig, store: Store) -> list[Job]:
+    """List the trainings of a run; options that a network does not have are refused here."""
+    from factorlab.models.gru import check_patch
+    from factorlab.training.grid import job_grid
+    from factorlab.training.splits import rolling_splits
+
+    check_patch(config.features.look_back, 3)
+    splits = rolling_splits(
+        store.dates,
+        config.training,
+        embargo=config.labels.horizon + config.labels.delay,
+        first_session=config.features.look_back - 1,
+        start=config.evaluation.start,
+        end=config.evaluation.end,
+    )
+    jobs = job_grid(config.models, splits, config.training.seeds)
+    for job in jobs[: len(config.models) * len(config.training.seeds)]:
+        job.network()
+    return jobs
+
+
+def _data_spec(config: RunConfig, store: Store) -> DataSpec:
+    from factorlab.training.workers import DataSpec
+
+    return DataSpec(store.path, config.universe, config.features, config.labels)
 
 
 def _default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:

@@ -25,7 +25,7 @@ from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.workers import pick_device
 
-__all__ = ["LOSSES", "Job", "fit", "load_model"]
+__all__ = ["LOSSES", "Job", "Trainer", "fit", "load_model"]
 
 LOSSES = {"ic": ic_loss, "mse": weighted_mse_loss}
 
@@ -139,7 +139,7 @@ def fit(
         record: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         _check_key(record.get("key"), key, done)
         return record
-    trainer = _Trainer(job, data, settings)
+    trainer = Trainer(job, data, settings)
     trainer.resume(folder / "checkpoint.safetensors", key)
     steps = max(len(trainer.days(0)), 1)
     name = f"train {job.name} {job.split.label} seed {job.seed}"
@@ -168,7 +168,7 @@ def _check_key(found: str | None, key: str, path: Path) -> None:
         )
 
 
-class _Trainer:
+class Trainer:
     """The state of one training between epochs."""
 
     def __init__(self, job: Job, data: TrainingData, settings: TrainingSettings) -> None:
@@ -204,7 +204,7 @@ class _Trainer:
         losses = []
         note = self._note()
         for t in self.days(self.epoch):
-            loss = self._step(int(t), rng)
+            loss = self.step(int(t), rng)
             if loss is not None:
                 losses.append(loss)
             tick(1, note)
@@ -230,7 +230,7 @@ class _Trainer:
             return f"epoch {self.epoch + 1}"
         return f"epoch {self.epoch + 1}, validation RankIC {self.curve[-1]['rank_ic']:.4f}"
 
-    def _step(self, t: int, rng: np.random.Generator) -> float | None:
+    def step(self, t: int, rng: np.random.Generator) -> float | None:
         """Take one optimiser step on session `t`; None where it has too few stocks."""
         columns = self.data.columns(t)
         label = self.data.label(t, self.job.loss)
@@ -259,9 +259,14 @@ class _Trainer:
             mean.lerp_(now, share)
 
     @torch.inference_mode()
+    def score(self, t: int) -> torch.Tensor:
+        """Score the full cross-section of session `t` with the weights that would be kept."""
+        self.kept.eval()
+        batch = self.data.batch(t, self.data.columns(t), self.device, self.fitted)
+        return self.kept(batch.x, batch.size).float().cpu()
+
     def validate(self) -> dict[str, float]:
         """Return the mean daily RankIC and loss over full validation cross-sections."""
-        self.kept.eval()
         rank_ic, losses = [], []
         for t in self.job.split.validation[:: self.settings.validation_stride]:
             columns = self.data.columns(int(t))
@@ -269,8 +274,7 @@ class _Trainer:
             known = np.isfinite(label)
             if known.sum() < self.settings.min_stocks:
                 continue
-            batch = self.data.batch(int(t), columns, self.device, self.fitted)
-            score = self.kept(batch.x, batch.size).float().cpu()
+            score = self.score(int(t))
             target = torch.from_numpy(label.astype(np.float32))
             where = torch.from_numpy(known)
             losses.append(float(LOSSES[self.job.loss](score[where], target[where])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from factorlab.progress import Progress
 from factorlab.training.data import TrainingData
@@ -12,6 +12,9 @@ from factorlab.training.fit import Job, fit
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.workers import Workers
+
+if TYPE_CHECKING:
+    from factorlab.training.cluster import RayWorkers
 
 __all__ = ["job_grid", "train_grid"]
 
@@ -37,7 +40,7 @@ def job_grid(
 
 def train_grid(
     jobs: Sequence[Job],
-    workers: Workers,
+    workers: Workers | RayWorkers,
     settings: TrainingSettings,
     root: Path,
     key: str,
@@ -47,7 +50,7 @@ def train_grid(
     Parameters
     ----------
     jobs : sequence of Job
-    workers : Workers
+    workers : Workers or RayWorkers
     settings : TrainingSettings
     root : Path
         Folder of the run's models.

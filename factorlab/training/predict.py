@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from factorlab.training.data import TrainingData
 from factorlab.training.fit import Job, load_model
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.workers import Workers, pick_device
+
+if TYPE_CHECKING:
+    from factorlab.training.cluster import RayWorkers
 
 __all__ = ["read_scores", "score_grid", "score_sessions", "write_scores"]
 
@@ -116,7 +120,7 @@ def _read_wide(
 
 def score_grid(
     jobs: Sequence[Job],
-    workers: Workers,
+    workers: Workers | RayWorkers,
     settings: TrainingSettings,
     models_root: Path,
     scores_root: Path,
@@ -129,7 +133,7 @@ def score_grid(
     ----------
     jobs : sequence of Job
         The trained grid.
-    workers : Workers
+    workers : Workers or RayWorkers
     settings : TrainingSettings
     models_root, scores_root : Path
     key : str

@@ -7,6 +7,7 @@ memory-mapped, so they are shared) and makes its own windows.
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import threading
@@ -16,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -30,7 +31,10 @@ from factorlab.progress import SILENT, Progress, Tick
 from factorlab.training.data import TrainingData
 from factorlab.training.settings import TrainingSettings
 
-__all__ = ["DataSpec", "Workers", "pick_device", "worker_count"]
+if TYPE_CHECKING:
+    from factorlab.training.cluster import RayWorkers
+
+__all__ = ["DataSpec", "Workers", "limit_threads", "open_workers", "pick_device", "worker_count"]
 
 POLL_SECONDS = 0.2
 
@@ -49,6 +53,10 @@ class DataSpec:
         store = Store.open(self.store)
         universe = scoring_universe(store, self.universe)
         return TrainingData(store, WindowSource(store, universe.mask, self.features), self.labels)
+
+    def absolute(self) -> DataSpec:
+        """Return the same with the store's whole path."""
+        return dataclasses.replace(self, store=self.store.resolve())
 
 
 def pick_device(name: str) -> torch.device:
@@ -141,7 +149,7 @@ class Workers:
         """
         if min(self._count, len(tasks)) <= 1 and self._pool is None:
             if self._threads:
-                _limit(self._threads)
+                limit_threads(self._threads)
             if self._data is None and tasks:
                 self._data = self._spec.open()
             for position, task in enumerate(tasks):
@@ -175,6 +183,20 @@ class Workers:
                 initargs=(self._spec, self._threads, self._messages),
             )
         return self._pool
+
+
+def open_workers(
+    spec: DataSpec,
+    settings: TrainingSettings,
+    progress: Progress = SILENT,
+    cluster: str | None = None,
+) -> Workers | RayWorkers:
+    """Return processes of this machine, or of the Ray cluster at an address."""
+    if cluster is None:
+        return Workers(spec, settings, progress)
+    from factorlab.training.cluster import RayWorkers
+
+    return RayWorkers(spec, settings, cluster, progress)
 
 
 class _Bars:
@@ -236,11 +258,11 @@ def _start(spec: DataSpec, threads: int, messages: Any) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    _limit(threads)
+    limit_threads(threads)
     _here["spec"], _here["progress"] = spec, _Sender(messages)
 
 
-def _limit(threads: int) -> None:
+def limit_threads(threads: int) -> None:
     """Let torch and the BLAS behind numpy use so many threads of this process."""
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")

@@ -77,14 +77,14 @@ def test_a_training_killed_in_any_epoch_ends_with_the_same_weights(
 ) -> None:
     job = Job(ModelSettings("DecompGRU", "ic", training=own), 0, SPLIT)
     undisturbed = fit(job, data, SETTINGS, tmp_path / "a", "key")
-    run_epoch = fit_module._Trainer.run_epoch
+    run_epoch = fit_module.Trainer.run_epoch
 
     def killed(self, tick) -> None:
         if self.epoch == killed_in_epoch:
             raise KeyboardInterrupt
         run_epoch(self, tick)
 
-    monkeypatch.setattr(fit_module._Trainer, "run_epoch", killed)
+    monkeypatch.setattr(fit_module.Trainer, "run_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(job, data, SETTINGS, tmp_path / "b", "key")
     monkeypatch.undo()
@@ -123,7 +123,7 @@ def test_a_model_has_settings_of_its_own(tmp_path, data) -> None:
 def test_a_finished_training_is_not_trained_again(tmp_path, data, monkeypatch) -> None:
     job = Job(ModelSettings("GRU", "ic"), 0, SPLIT)
     record = fit(job, data, SETTINGS, tmp_path, "key")
-    monkeypatch.setattr(fit_module, "_Trainer", None)
+    monkeypatch.setattr(fit_module, "Trainer", None)
     assert fit(job, data, SETTINGS, tmp_path, "key") == record
 
 

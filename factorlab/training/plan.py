@@ -1,0 +1,168 @@
+"""What a grid of trainings will take, before it is begun: time, memory, disk."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from factorlab.features import FIELDS
+from factorlab.models import parameter_count
+from factorlab.training.data import TrainingData
+from factorlab.training.fit import Job, Trainer
+from factorlab.training.settings import TrainingSettings
+
+__all__ = ["GridPlan", "JobPlan", "plan_grid"]
+
+# Steps and cross-sections that are timed for each network, after one of each to warm up.
+TIMED = 3
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """One network of the grid.
+
+    Attributes
+    ----------
+    name : str
+    trainings : int
+        Seeds × retrainings.
+    steps : int
+        Optimiser steps of one epoch, the largest retraining.
+    step_seconds, validation_seconds, score_seconds : float
+        Measured: one step, one validation pass, one scored session.
+    fewest_hours, most_hours : float
+        Of all its trainings on one worker: stopped after ``patience`` + 1 epochs, or all
+        ``max_epochs``.
+    """
+
+    name: str
+    trainings: int
+    steps: int
+    step_seconds: float
+    validation_seconds: float
+    score_seconds: float
+    fewest_hours: float
+    most_hours: float
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """The whole grid.
+
+    Attributes
+    ----------
+    jobs : list of JobPlan
+    workers : int
+        Processes (or GPUs) side by side.
+    score_hours : float
+        Scoring of all sessions by all networks, on one worker.
+    memory_gb : float
+        Of one worker: its windows' fields and the largest batch's activations, estimated.
+    disk_gb : float
+        Weights and uncompressed scores.
+    device : str
+    """
+
+    jobs: list[JobPlan]
+    workers: int
+    score_hours: float
+    memory_gb: float
+    disk_gb: float
+    device: str
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """Fewest and most hours until the scores are there."""
+        few, most = (
+            sum(getattr(job, key) for job in self.jobs) for key in ("fewest_hours", "most_hours")
+        )
+        return (few + self.score_hours) / self.workers, (most + self.score_hours) / self.workers
+
+
+def plan_grid(
+    jobs: Sequence[Job], data: TrainingData, settings: TrainingSettings, workers: int
+) -> GridPlan:
+    """Measure a few steps of each network and reckon the grid.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        The grid; nothing is trained or written.
+    data : TrainingData
+    settings : TrainingSettings
+    workers : int
+        Processes, machines or GPUs that will work side by side.
+
+    Returns
+    -------
+    GridPlan
+        Hours assume that every worker is as fast as this one and never idle.
+    """
+    plans, scoring, parameters, device = [], 0.0, 0, "cpu"
+    splits = {job.split.label: job.split for job in jobs}
+    sessions = sum(len(split.score) for split in splits.values())
+    for name in dict.fromkeys(job.name for job in jobs):
+        mine = [job for job in jobs if job.name == name]
+        job = max(mine, key=lambda j: len(j.split.train))
+        own = job.spec.own(settings)
+        trainer = Trainer(job, data, own)
+        days = job.split.train[-TIMED - 1 :]
+        rng = np.random.default_rng(0)
+        step = _median(partial(_step, trainer, rng), days)
+        whole = _median(trainer.score, job.split.validation[-TIMED - 1 :])
+        steps = math.ceil(len(job.split.train) / own.day_stride)
+        validation = whole * math.ceil(len(job.split.validation) / own.validation_stride)
+        epoch = (steps * step + validation) * len(mine) / 3600
+        fewest = min(own.patience + 1, own.max_epochs)
+        plans.append(
+            JobPlan(
+                name,
+                len(mine),
+                steps,
+                step,
+                validation,
+                whole,
+                fewest * epoch,
+                own.max_epochs * epoch,
+            )
+        )
+        scoring += whole * sessions * len({j.seed for j in mine}) / 3600
+        device = str(trainer.device)
+        parameters += parameter_count(trainer.model) * len(mine)
+    fields = data.windows.nbytes
+    look_back = data.windows.settings.look_back
+    most_stocks = max(len(data.columns(int(job.split.score[-1]))) for job in jobs)
+    # Per stock and session: the window, and what a recurrent layer keeps for its gradient.
+    activations = most_stocks * look_back * (2 * len(FIELDS) + 2 * 5 * 64 / 3) * 4
+    scores = sessions * len(data.assets) * 4 * len({(j.name, j.seed) for j in jobs})
+    return GridPlan(
+        plans,
+        workers,
+        scoring,
+        (fields + activations) / 1e9,
+        (parameters * 4 + scores) / 1e9,
+        device,
+    )
+
+
+def _step(trainer: Trainer, rng: np.random.Generator, t: int) -> None:
+    trainer.step(t, rng)
+
+
+def _median(call: Callable[[int], object], sessions: npt.NDArray[np.intp]) -> float:
+    """Median seconds of a call over sessions, the first left out: it warms up."""
+    spent = []
+    for t in sessions.tolist():
+        start = time.perf_counter()
+        call(t)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        spent.append(time.perf_counter() - start)
+    return float(np.median(spent[1:] or spent))
