@@ -17,7 +17,7 @@ from factorlab.evaluation.coverage import coverage_table, missing_reasons
 from factorlab.evaluation.factor_file import is_constant
 from factorlab.evaluation.group_test import GroupTest, Market
 from factorlab.evaluation.result import COLUMNS, Evaluation
-from factorlab.evaluation.schedule import periods, weekly_schedule
+from factorlab.evaluation.schedule import months, periods, weekly_schedule
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.evaluation.span import Span, load_span
 from factorlab.market.ledger import Ledger
@@ -98,7 +98,9 @@ def evaluate(
             ledgers.append(ledger)
         members = {pool: store.members(pool)[rows] for pool in pools}
         ic_rows = slice(start - first, last + 1 - first)
-        years = periods(span.dates, ic_rows.start - 1, ic_rows.stop - 1)[1:]
+        ic_ends = ic_rows.start - 1, ic_rows.stop - 1
+        years = periods(span.dates, *ic_ends)[1:]
+        months_of = months(store.dates, *(row + first for row in ic_ends), origin=first)
         tick(1, "prices")
 
         series = ic.ic_series(
@@ -132,6 +134,7 @@ def evaluate(
             "ic_daily": ic.ic_daily(series, span.dates),
             "ic_summary": ic.ic_summary(series),
             "ic_yearly": ic.ic_yearly(series, years),
+            "ic_monthly": ic.ic_monthly(series, months_of),
             "schedule": schedule.to_frame(store.dates),
             "group_annual": _stack(done, "group_annual"),
             "top_nav": _stack(done, "top_nav"),

@@ -20,15 +20,19 @@ __all__ = ["COLUMNS", "Evaluation"]
 INDEX = "evaluation.json"
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "ic_daily": ("date", "factor", "pool", "horizon", "rank_ic", "n_pairs"),
+    "ic_daily": ("date", "factor", "pool", "horizon", "rank_ic", "n_pairs", "ic"),
     "ic_summary": (
         *("factor", "pool", "horizon", "rank_ic", "rank_icir", "ic_win_rate", "n_dates"),
         *("mean_pairs", "nw_lag", "nw_t", "nw_p", "nonoverlap_rank_ic", "nonoverlap_t"),
-        *("nonoverlap_p", "n_nonoverlap", "naive_t_invalid"),
+        *("nonoverlap_p", "n_nonoverlap", "naive_t_invalid", "ic", "icir", "pearson_win_rate"),
     ),
     "ic_yearly": (
         *("factor", "pool", "horizon", "year", "partial", "rank_ic", "rank_icir"),
-        *("ic_win_rate", "n_dates"),
+        *("ic_win_rate", "n_dates", "ic", "icir", "pearson_win_rate"),
+    ),
+    "ic_monthly": (
+        *("factor", "pool", "horizon", "month", "partial", "rank_ic", "rank_icir"),
+        *("ic_win_rate", "n_dates", "ic", "icir", "pearson_win_rate"),
     ),
     "schedule": ("signal_date", "trade_date", "exit_date"),
     "group_annual": ("factor", "pool", "mode", "group", "annual_return", "mean_members"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from factorlab.errors import ConfigError
 
-__all__ = ["Period", "Schedule", "periods", "weekly_schedule"]
+__all__ = ["Period", "Schedule", "months", "periods", "weekly_schedule"]
 
 Rows = npt.NDArray[np.int64]
 Dates = npt.NDArray[np.datetime64]
@@ -134,4 +134,34 @@ def periods(dates: Dates, first: int, last: int) -> list[Period]:
         late = first > rows[0] + 5
         label = str(value) if over else str(dates[stop])
         out.append(Period(label, bool(late or not over), base, stop))
+    return out
+
+
+def months(dates: Dates, first: int, last: int, origin: int = 0) -> list[Period]:
+    """Split the returns of rows ``first + 1`` to `last` into calendar months, ``YYYY-MM``.
+
+    A month is partial if the span begins after its first session or ends before its last one. Of a
+    month at the end of `dates` the last session is not known: its last weekday must be there.
+
+    Parameters
+    ----------
+    dates : ndarray of datetime64[D], shape [T]
+    first, last : int
+        Rows of the first close and of the last.
+    origin : int
+        Row that is row 0 of the periods.
+
+    Returns
+    -------
+    list of Period
+    """
+    month = dates.astype("datetime64[M]")
+    out = []
+    for value in np.unique(month[first + 1 : last + 1]):
+        rows = np.flatnonzero(month == value)
+        base, stop = max(int(rows[0]) - 1, first), min(int(rows[-1]), last)
+        weekday = np.busday_offset((value + 1).astype("datetime64[D]"), -1, "forward")
+        over = stop == rows[-1] and (rows[-1] < len(dates) - 1 or dates[stop] >= weekday)
+        partial = bool(first >= rows[0] or not over)
+        out.append(Period(str(value), partial, base - origin, stop - origin))
     return out

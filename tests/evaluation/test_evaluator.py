@@ -126,7 +126,12 @@ def test_rank_statistics_ignore_a_monotone_transform(
     }
     tables = evaluate(store, warped, SETTINGS).tables
     for name, table in result.tables.items():
-        same(table, tables[name])
+        of_values = ["ic", "icir", "pearson_win_rate"]  # the only statistics that are not of ranks
+        assert name.startswith("ic_") or not set(of_values) & set(table.columns)
+        rank_only = [
+            table.drop(columns=of_values, errors="ignore") for table in (table, tables[name])
+        ]
+        same(*rank_only)
 
 
 def test_a_panel_on_other_axes_gives_the_same(

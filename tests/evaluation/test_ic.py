@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from factorlab.evaluation import ic
+from factorlab.kernels.ranks import sorted_rows
 from tests.evaluation.fake_store import FakeStore, random_market, tie_codes
 
 NAN = np.nan
@@ -57,21 +58,11 @@ def test_equal_returns_tie_whatever_their_adjustment() -> None:
     entry, leave = prices * factors, prices * [1.1, 1.1, 1.1, 1.2, 1.0] * factors
     r = leave / entry - 1
     assert len(np.unique(r[:3])) > 1
-    rank = ic.Levels.of(r, ic.RETURN_TIE).ranks(np.arange(5))
-    np.testing.assert_array_equal(rank, [0, 0, 0, 4, -4])
-
-
-def test_ranks_of_a_sample_equal_ranks_of_its_values() -> None:
-    rng = np.random.default_rng(8)
-    for _ in range(50):
-        row = np.round(rng.standard_normal(60), 1)
-        row[rng.random(60) < 0.2] = NAN
-        levels = ic.Levels.of(row)
-        columns = np.flatnonzero(levels.known & (rng.random(60) < 0.6))
-        want = 2 * stats.rankdata(row[columns]) - (len(columns) + 1)
-        np.testing.assert_array_equal(levels.ranks(columns), want)
-    assert ic.Levels.of(np.full(3, NAN)).count == 0
-    assert ic.Levels.of(np.array([NAN, 2.0])).count == 1
+    places, counts = sorted_rows(r[None], ic.RETURN_TIE)
+    assert counts.tolist() == [5]
+    columns = np.where(places[0] >= 0, places[0], -1 - places[0])
+    assert columns[0] == 4 and set(columns[1:4]) == {0, 1, 2} and columns[4] == 3
+    assert (places[0] < 0).tolist() == [False, False, True, True, False]  # marks of a tie
 
 
 def test_a_date_needs_pairs(store: FakeStore, score: np.ndarray) -> None:
