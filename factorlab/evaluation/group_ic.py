@@ -17,22 +17,23 @@ from factorlab.kernels.decay import grouped_block
 from factorlab.kernels.ranks import sorted_rows
 from factorlab.kernels.sorting import argsort_rows
 
-__all__ = ["group_ic_table", "ic_by_group", "residual_score", "size_groups"]
+__all__ = ["group_ic_table", "ic_by_group", "residual_score", "rank_groups"]
 
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int16]
 Mask = npt.NDArray[np.bool_]
 
 
-def size_groups(cap: npt.ArrayLike, mask: Mask, groups: int = 5) -> Groups:
-    """Split the stocks of each date into equal groups by capitalisation, 0 the smallest.
+def rank_groups(values: npt.ArrayLike, mask: Mask, groups: int = 5) -> Groups:
+    """Split the stocks of each date into equal groups by a quantity, 0 the smallest.
 
-    ``g = Q (rank - 1) // n``, rank by cap within `mask`, ties in the order of columns (by code).
+    ``g = Q (rank - 1) // n``, rank within `mask`, ties in the order of columns (by code): size
+    groups of a capitalisation, the groups of a score.
 
     Parameters
     ----------
-    cap : array, shape [n, N]
-        Total capitalisation, CNY, known at `t`; NaN where it is not.
+    values : array, shape [n, N]
+        For instance total capitalisation, CNY, known at `t`; NaN where it is not.
     mask : bool array, shape [n, N]
         Stocks to split, for instance a pool.
     groups : int
@@ -41,7 +42,7 @@ def size_groups(cap: npt.ArrayLike, mask: Mask, groups: int = 5) -> Groups:
     Returns
     -------
     ndarray of int16, shape [n, N]
-        −1 outside `mask` and without a cap.
+        −1 outside `mask` and without a value.
 
     Raises
     ------
@@ -52,7 +53,7 @@ def size_groups(cap: npt.ArrayLike, mask: Mask, groups: int = 5) -> Groups:
     """
     if groups < 2:
         raise ConfigError(f"`groups` must be at least 2; got {groups}")
-    values = np.asarray(cap, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
     _same_shape(values, mask=mask)
     out = np.full(values.shape, -1, dtype=np.int16)
 
@@ -80,7 +81,7 @@ def ic_by_group(
     score, returns : arrays of float64, shape [n, N]
         NaN where there is none.
     groups : int array, shape [n, N]
-        Group at `t`, 0 to G − 1, for instance an industry or `size_groups`; negative for none
+        Group at `t`, 0 to G − 1, for instance an industry or `rank_groups`; negative for none
         (outside the pool).
     min_pairs : int
         A group with fewer stocks on a date has no IC there.

@@ -10,8 +10,8 @@ from factorlab.errors import ConfigError, DataError
 from factorlab.evaluation.group_ic import (
     group_ic_table,
     ic_by_group,
+    rank_groups,
     residual_score,
-    size_groups,
 )
 
 T, N = 40, 200
@@ -31,20 +31,20 @@ def cross():
     return score, returns, industry, cap, mask
 
 
-def test_size_groups_by_hand() -> None:
+def test_rank_groups_by_hand() -> None:
     cap = np.array([[5.0, 1.0, np.nan, 3.0, 3.0, 9.0, 2.0]])
     mask = np.array([[True, True, True, True, True, False, True]])
     # Of the five with a cap in the mask: 1 < 2 < 3 (column 3) = 3 (column 4) < 5.
-    np.testing.assert_array_equal(size_groups(cap, mask, 5), [[4, 0, -1, 2, 3, -1, 1]])
-    np.testing.assert_array_equal(size_groups(cap, mask, 2), [[1, 0, -1, 0, 1, -1, 0]])
-    assert (size_groups(cap, np.zeros_like(mask), 5) == -1).all()
+    np.testing.assert_array_equal(rank_groups(cap, mask, 5), [[4, 0, -1, 2, 3, -1, 1]])
+    np.testing.assert_array_equal(rank_groups(cap, mask, 2), [[1, 0, -1, 0, 1, -1, 0]])
+    assert (rank_groups(cap, np.zeros_like(mask), 5) == -1).all()
     with pytest.raises(ConfigError, match="`groups` must be at least 2"):
-        size_groups(cap, mask, 1)
+        rank_groups(cap, mask, 1)
 
 
-def test_size_groups_differ_by_one_at_most(cross) -> None:
+def test_rank_groups_differ_by_one_at_most(cross) -> None:
     _, _, _, cap, mask = cross
-    group = size_groups(cap, mask)
+    group = rank_groups(cap, mask)
     for t in range(T):
         sizes = np.bincount(group[t][group[t] >= 0], minlength=5)
         assert np.ptp(sizes) <= 1 and sizes.sum() == (mask[t] & np.isfinite(cap[t])).sum()
@@ -124,7 +124,7 @@ def test_rows_do_not_touch_each_other(cross) -> None:
         ic_by_group(later[0], later[1], industry)[0][:, :20],
         ic_by_group(score, returns, industry)[0][:, :20],
     )
-    np.testing.assert_array_equal(size_groups(later[2], mask)[:20], size_groups(cap, mask)[:20])
+    np.testing.assert_array_equal(rank_groups(later[2], mask)[:20], rank_groups(cap, mask)[:20])
 
 
 def test_wrong_shapes_are_named(cross) -> None:
@@ -132,6 +132,6 @@ def test_wrong_shapes_are_named(cross) -> None:
     with pytest.raises(DataError, match="`returns` must be an array"):
         ic_by_group(score, returns[1:], industry)
     with pytest.raises(DataError, match="`mask` must be an array"):
-        size_groups(cap, mask[:, 1:])
+        rank_groups(cap, mask[:, 1:])
     with pytest.raises(DataError, match="`beta` must be an array"):
         residual_score(score, industry, cap, mask, {"beta": cap[1:]})
