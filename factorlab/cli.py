@@ -293,10 +293,13 @@ def _show(result: RunResult, quiet: bool) -> None:
         columns |= {"rank_ic": "+.4f", "rank_icir": "+.3f", "ic_win_rate": ".1%"}
         _print_table("RankIC by pool and horizon", result.tables["ic_summary"], columns)
     if not quiet and "ranking" in result.tables:
-        columns = {"rank": "d", "factor": "", "pool": "", "horizon": "d", "rank_ic": "+.4f"}
-        columns |= {"rank_icir": "+.3f", "nw_t": "+.2f", "q_value": ".4f"}
-        columns |= {"top_excess_annual": "+.1%", "deflated_sharpe": ".3f"}
-        _print_table("Factors, the first 20", result.tables["ranking"].head(20), columns)
+        # Short heads: the table must fit a narrow terminal.
+        heads = {"rank": "no", "horizon": "h", "rank_ic": "RankIC", "rank_icir": "ICIR"}
+        heads |= {"q_value": "q", "top_excess_annual": "top", "deflated_sharpe": "DSR"}
+        columns = {"no": "d", "factor": "", "pool": "", "h": "d", "RankIC": "+.4f"}
+        columns |= {"ICIR": "+.3f", "q": ".4f", "top": "+.1%", "DSR": ".3f"}
+        first = result.tables["ranking"].head(20).rename(columns=heads)
+        _print_table("Factors, the first 20", first, columns)
     click.echo(result.page or result.out)
 
 
