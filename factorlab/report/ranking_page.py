@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
 from factorlab.errors import DataError
 from factorlab.files import replacing
 from factorlab.report.names import HEADS, SIMULATED
+from factorlab.report.rendering import render
 from factorlab.report.tables import Column, Table
 
 __all__ = ["build_ranking"]
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 _HEADS: dict[str, tuple[str, str, str]] = HEADS | {
     "rank": ("序", "rank", "int"),
@@ -97,16 +92,8 @@ def build_ranking(
         )
     columns = tuple(Column(k, *_HEADS.get(k, (k, "", "num"))) for k in keys)
     shown = Table("ranking", columns, table)
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    text = environment.get_template("ranking.html.j2").render(
+    text = render(
+        "ranking.html.j2",
         table=shown,
         key=key,
         facts=facts,
@@ -115,9 +102,6 @@ def build_ranking(
         command=command,
         simulated=simulated,
         simulated_words=SIMULATED,
-        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     out.mkdir(parents=True, exist_ok=True)
     page = out / "ranking.html"
