@@ -15,11 +15,13 @@ from factorlab.evaluation.benchmark import benchmark_table
 from factorlab.evaluation.correlation import factor_correlation
 from factorlab.evaluation.coverage import coverage_table, missing_reasons
 from factorlab.evaluation.factor_file import is_constant
-from factorlab.evaluation.group_test import GroupTest, Market
+from factorlab.evaluation.group_test import TABLES, GroupTest, Market
+from factorlab.evaluation.groups import Ranked
 from factorlab.evaluation.result import COLUMNS, Evaluation
-from factorlab.evaluation.schedule import months, periods, weekly_schedule
+from factorlab.evaluation.schedule import months, periods, trade_schedule
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.evaluation.span import Span, load_span
+from factorlab.kernels.compiled import in_threads
 from factorlab.market.ledger import Ledger
 from factorlab.panel import Panel
 from factorlab.progress import SILENT, Progress
@@ -84,7 +86,7 @@ def evaluate(
     pools = settings.chosen_pools(store.pools)
     if not pools:
         raise ConfigError("`pools` must name a pool; got none in the store; ingest members")
-    schedule = weekly_schedule(store.dates, settings.start, settings.end)
+    schedule = trade_schedule(store.dates, settings.start, settings.end, settings.rebalance)
     start = int(np.searchsorted(store.dates, np.datetime64(settings.start, "D")))
     first, last = min(start, int(schedule.signal[0])), int(schedule.exit[-1])
     rows = slice(first, last + 1)
@@ -117,13 +119,16 @@ def evaluate(
         ledgers += [item.ledger for item in series.values()]
 
         market = Market(store, span, schedule, members, settings)
-        ranked = {name: market.sort_signals(score) for name, score in values.items()}
-        done = []
-        for factor in values:
-            for pool in pools:
-                for mode in settings.modes:
-                    done.append(market.test(factor, pool, mode, ranked[factor]))
-                    tick(1, f"{factor} {pool} {mode}")
+        tests = [(pool, mode) for pool in pools for mode in settings.modes]
+        done: list[GroupTest] = []
+        for factor, score in values.items():
+            ranked = market.sort_signals(score)
+
+            def work(part: slice, factor: str = factor, ranked: Ranked = ranked) -> GroupTest:
+                return market.test(factor, *tests[part.start], ranked)
+
+            done += in_threads(work, len(tests), block=1)
+            tick(len(tests), f"{factor}, groups")
         ledgers += [ledger for item in done for ledger in item.ledgers]
 
         inside = members[CORRELATION_POOL if CORRELATION_POOL in members else pools[0]]
@@ -135,15 +140,11 @@ def evaluate(
             "ic_summary": ic.ic_summary(series),
             "ic_yearly": ic.ic_yearly(series, years),
             "ic_monthly": ic.ic_monthly(series, months_of),
+            **{name: _stack(done, name) for name in TABLES},
             "schedule": schedule.to_frame(store.dates),
-            "group_annual": _stack(done, "group_annual"),
-            "top_nav": _stack(done, "top_nav"),
-            "top_summary": _stack(done, "top_summary"),
-            "top_yearly": _stack(done, "top_yearly"),
             "correlation": factor_correlation(values, inside, ic_rows, settings.min_pairs),
             "coverage": coverage_table(values, members, reasons, years),
             "ledger": pd.concat([item.to_frame() for item in ledgers], ignore_index=True),
-            "events": _stack(done, "events"),
             "benchmark": benchmark_table(
                 store.dates,
                 {pool: store.index_close(pool) for pool in pools},

@@ -228,14 +228,14 @@ def hold(  # type: ignore[no-untyped-def]
                     carried += 1
                 else:
                     moved[g] += value[p]
+                    if gone[i] <= row:
+                        continue  # a delisted stock is paid out: no trade in the market
                     sold[k, g] += value[p] / total[g]
                     if k and g == watched and len(amount):
                         if n_shares == len(shares):
                             shares = np.concatenate((shares, np.empty(n_shares)))
-                        # A delisted stock's payout is no trade in the market.
-                        if not gone[i] <= row:
-                            shares[n_shares] = value[p] / total[g] / amount[k, i]
-                            n_shares += 1
+                        shares[n_shares] = value[p] / total[g] / amount[k, i]
+                        n_shares += 1
             held = np.empty(len(want_g))
             for w in range(len(want_g)):
                 at = want_g[w] * n_assets + want_i[w]
@@ -291,8 +291,15 @@ def hold(  # type: ignore[no-untyped-def]
             level = nav[day - first]
             level[:] = 0.0
             today = price[day]
-            for p in range(len(value)):
-                level[group[p]] += unit[p] * today[column[p]]
+            # Positions of a group stand together, but for carried ones: sum runs in a register.
+            p = 0
+            while p < len(unit):
+                g = group[p]
+                run = level[g]
+                while p < len(unit) and group[p] == g:
+                    run += unit[p] * today[column[p]]
+                    p += 1
+                level[g] = run
             level += cash
         if leave > row:
             for p in range(len(value)):
