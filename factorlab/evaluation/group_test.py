@@ -101,6 +101,11 @@ class Market:
         )
         self.state = _trade_state(store, span, schedule)
         self.doubtful = doubtful_signals(store, schedule.signal)
+        self._touched = {
+            (pool, rule): bool((mask & member[self.schedule.signal]).any())
+            for pool, member in members.items()
+            for rule, mask in self.doubtful.items()
+        }
         born = store.first_bar.astype(np.int64) - span.first
         self.changes = {
             pool: pool_changes(member, born, self.schedule) for pool, member in members.items()
@@ -275,7 +280,7 @@ class Market:
         out = []
         for variant, rules, cut in VARIANTS:
             other, wanted, left = path, targets, 0
-            if rules:
+            if any(self._touched[pool, rule] for rule in rules):
                 whole = self._targets(variant, pool, mode, ranked, rules)
                 left = sum(count for rule, count in whole.ledger.rows if rule in rules)
                 wanted = whole.cut(*bounds) if left else targets

@@ -14,7 +14,15 @@ from factorlab.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Period", "Schedule", "check_rebalance", "months", "periods", "trade_schedule"]
+__all__ = [
+    "Period",
+    "Schedule",
+    "check_rebalance",
+    "months",
+    "periods",
+    "trade_schedule",
+    "weekly_schedule",
+]
 
 CALENDARS = ("daily", "weekly", "monthly")
 NOUNS = {"daily": "session", "weekly": "week", "monthly": "month"}
@@ -128,6 +136,11 @@ def trade_schedule(dates: Dates, start: str, end: str, rule: str = "weekly") -> 
             " inside it"
         )
     return Schedule(trade - 1, trade, np.append(trade[1:], stop))
+
+
+def weekly_schedule(dates: Dates, start: str, end: str) -> Schedule:
+    """Return the weekly `trade_schedule`, the report's."""
+    return trade_schedule(dates, start, end)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from factorlab.kernels.compiled import jit
 
 __all__ = ["split"]
@@ -35,10 +37,7 @@ def split(places, counts, member, rule, n_groups, removed, starts, columns, grou
     at = 0
     for k in range(len(counts)):
         starts[k] = at
-        size = 0
-        for i in range(member.shape[1]):
-            size += member[k, i]
-        tied = 0  # length of the run of equal scores that ends here
+        size = np.count_nonzero(member[k])
         run_first = 0
         begins = False
         for j in range(counts[k]):
@@ -69,14 +68,14 @@ def split(places, counts, member, rule, n_groups, removed, starts, columns, grou
             stop = j + 1
             while stop < at and groups[stop] == groups[j]:
                 stop += 1
-            low, high = (j - first) * n_groups // n, (stop - 1 - first) * n_groups // n
-            tied = stop - j
-            if tied > 1:
-                ties[0] += tied
-                if low < high:
-                    ties[1] += tied
-            for m in range(j, stop):
-                groups[m] = (m - first) * n_groups // n
+            if stop - j > 1:
+                ties[0] += stop - j
+                if (j - first) * n_groups // n < (stop - 1 - first) * n_groups // n:
+                    ties[1] += stop - j
             j = stop
+        for g in range(n_groups):
+            # The stocks j with j Q // n == g.
+            for j in range(-(-g * n // n_groups), -(-(g + 1) * n // n_groups)):
+                groups[first + j] = g
     starts[len(counts)] = at
     return at
