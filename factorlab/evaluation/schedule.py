@@ -131,7 +131,7 @@ def trade_schedule(dates: Dates, start: str, end: str, rule: str = "weekly") -> 
     trade = trade[::every] if every else trade
     if not len(trade):
         raise ConfigError(
-            f"`evaluation.start` and `end` must hold a first session of a {NOUNS.get(rule, rule)}"
+            f"`evaluation.start` and `end` must hold a {NOUNS.get(rule, 'session')}'s first session"
             f" of the store ({dates[0]} to {dates[-1]}); got {start} to {end}; choose a span"
             " inside it"
         )

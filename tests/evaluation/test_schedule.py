@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factorlab.errors import ConfigError
-from factorlab.evaluation.schedule import periods
+from factorlab.evaluation.schedule import months, periods, trade_schedule, weekly_schedule
 from tests.evaluation.fake_store import weekdays
 
 # Three weeks; the Monday of the second and the whole week after it are holidays.
@@ -84,7 +84,7 @@ def test_months_by_hand() -> None:
 
 
 def test_a_span_without_a_trade_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="first session of the store"):
+    with pytest.raises(ConfigError, match="must hold a week's first session of the store"):
         trade_schedule(DAYS, "2021-01-01", "2021-02-01")
 
 
