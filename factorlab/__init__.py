@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from factorlab.config import load_config as load_config
     from factorlab.evaluation import EvaluationSettings as EvaluationSettings
     from factorlab.evaluation import evaluate as evaluate
+    from factorlab.evaluation import factor_summary as factor_summary
     from factorlab.evaluation import read_factor as read_factor
     from factorlab.market.ingest import ingest as ingest
     from factorlab.market.store import Store as Store
@@ -39,6 +40,7 @@ _HOMES = {
     "Store": "factorlab.market.store",
     "demo": "factorlab.pipeline",
     "evaluate": "factorlab.evaluation",
+    "factor_summary": "factorlab.evaluation",
     "ingest": "factorlab.market.ingest",
     "load_config": "factorlab.config",
     "read_factor": "factorlab.evaluation",
@@ -52,6 +54,7 @@ __all__ = [
     "Store",
     "demo",
     "evaluate",
+    "factor_summary",
     "ingest",
     "load_config",
     "read_factor",

@@ -35,16 +35,33 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("ic_win_rate", "n_dates", "ic", "icir", "pearson_win_rate"),
     ),
     "schedule": ("signal_date", "trade_date", "exit_date"),
-    "group_annual": ("factor", "pool", "mode", "group", "annual_return", "mean_members"),
+    "group_annual": (
+        *("factor", "pool", "mode", "group", "annual_return", "mean_members"),
+        *("annual_return_net", "one_way_turnover"),
+    ),
+    "group_summary": (
+        *("factor", "pool", "mode", "bottom_annual", "long_short_annual", "long_short_sharpe"),
+        *("long_short_max_drawdown", "long_short_turnover", "monotonicity", "adjacent_in_order"),
+        *("hit_index", "hit_equal_weight", "hit_bottom", "n_periods", "n_periods_index"),
+        *("day_amount_per_cny", "capacity_cny", "n_trades", "n_trades_unknown"),
+    ),
+    "group_variants": (
+        *("factor", "pool", "mode", "variant", "left_out", "annual_return"),
+        *("annual_excess_ratio", "long_short_annual", "monotonicity", "one_way_turnover"),
+    ),
+    "group_events": ("factor", "pool", "mode", "event", "count", "rule"),
     "top_nav": (
         *("date", "factor", "pool", "mode", "nav", "benchmark_nav", "excess_nav"),
-        *("benchmark_total_return_nav", "equal_weight_nav"),
+        *("benchmark_total_return_nav", "equal_weight_nav", "net_nav", "bottom_nav"),
+        "long_short_nav",
     ),
     "top_summary": (
         *("factor", "pool", "mode", "annual_return", "sharpe", "max_drawdown"),
         *("benchmark_annual", "annual_excess", "annual_excess_ratio", "excess_sharpe"),
         *("excess_max_drawdown", "one_way_turnover", "total_return_excess_ratio"),
         *("dividend_part", "n_returns", "n_rebalances", "annual_return_exit_minus50"),
+        *("equal_weight_annual", "equal_weight_excess_ratio", "annual_return_net"),
+        *("annual_excess_ratio_net", "annual_cost"),
     ),
     "top_yearly": (
         *("factor", "pool", "mode", "period", "partial", "absolute_return", "benchmark_return"),

@@ -63,64 +63,84 @@ def equal_amount(capital, n_free, held_up, held_down):  # type: ignore[no-untype
 
 
 @jit
-def _want(  # type: ignore[no-untyped-def]
-    group, column, suspended, at_up, at_down, realistic, total, held, stuck, out, counts
+def _share_equally(group, total, new, cash):  # type: ignore[no-untyped-def]
+    """Write the value of each wanted position where nothing stops a trade, and the cash."""
+    size = np.zeros(len(total), dtype=np.int64)
+    for w in range(len(group)):
+        size[group[w]] += 1
+    for g in range(len(total)):
+        # A group without a target of its own keeps its value in cash.
+        cash[g] = 0.0 if size[g] else total[g]
+    w = 0
+    while w < len(group):
+        g = group[w]
+        amount = total[g] / size[g]
+        while w < len(group) and group[w] == g:
+            new[w] = amount
+            w += 1
+
+
+@jit
+def _share_as_far_as_tradable(  # type: ignore[no-untyped-def]
+    group, column, suspended, at_up, at_down, total, held, stuck, new, cash, counts
 ):
-    """Write the value each wanted position shall have to `out`; return the cash of each group.
+    """Write the value of each wanted position where limits and suspensions stop trades.
 
     `held` has what is held of it now, `stuck` the value of each group that cannot be sold.
     """
-    n_groups = len(total)
-    free = np.zeros(n_groups, dtype=np.int64)
-    special = np.zeros(n_groups, dtype=np.bool_)
-    capital = total - stuck
-    for k in range(len(group)):
-        g, i = group[k], column[k]
-        if not realistic or not (suspended[i] or at_up[i] or (at_down[i] and held[k] > 0)):
-            free[g] += 1
-        elif suspended[i]:
-            capital[g] -= held[k]
-        else:
-            special[g] |= held[k] > 0
-    amount = np.empty(n_groups)
-    for g in range(n_groups):
-        capital[g] = max(capital[g], 0.0)
-        amount[g] = capital[g] / free[g] if free[g] else np.inf
-        if special[g]:
-            up, down = [0.0], [0.0]
-            for k in range(len(group)):
-                i = column[k]
-                if group[k] == g and held[k] > 0 and not suspended[i]:
-                    if at_up[i]:
-                        up.append(held[k])
-                    elif at_down[i]:
-                        down.append(held[k])
-            amount[g] = equal_amount(capital[g], free[g], np.array(up)[1:], np.array(down)[1:])
-    spent = stuck.copy()
-    for k in range(len(group)):
-        g, i = group[k], column[k]
-        w = amount[g]
-        value = w
-        if realistic:
-            counts[WANTED] += 1
+    wanted, no_suspended, no_up, no_capital, bought = 0, 0, 0, 0, 0
+    for g in range(len(total)):
+        cash[g] = 0.0
+    start = 0
+    for g in range(len(total)):
+        stop = start
+        free, special = 0, False
+        capital, spent = total[g] - stuck[g], stuck[g]
+        while stop < len(group) and group[stop] == g:
+            i = column[stop]
             if suspended[i]:
-                value = held[k]
-                counts[UNBOUGHT_SUSPENDED] += held[k] == 0
-            elif at_up[i]:
-                value = min(held[k], w)
-                counts[UNBOUGHT_UP] += held[k] == 0
-            elif at_down[i] and held[k] > 0:
-                value = max(held[k], w)
+                capital -= held[stop]
+            elif at_up[i] or (at_down[i] and held[stop] > 0):
+                special |= held[stop] > 0
             else:
-                counts[UNBOUGHT_NO_CAPITAL] += w == 0
-            counts[BOUGHT] += value > 0 or held[k] > 0
-        out[k] = value
-        spent[g] += value
-    cash = np.zeros(n_groups)
-    for g in range(n_groups):
-        if np.isinf(amount[g]):
-            cash[g] = total[g] - spent[g]
-    return cash
+                free += 1
+            stop += 1
+        capital = max(capital, 0.0)
+        amount = capital / free if free else np.inf
+        if special:
+            up, down = [0.0], [0.0]  # so that numba knows the type of empty ones
+            for w in range(start, stop):
+                i = column[w]
+                if held[w] > 0 and not suspended[i]:
+                    if at_up[i]:
+                        up.append(held[w])
+                    elif at_down[i]:
+                        down.append(held[w])
+            amount = equal_amount(capital, free, np.array(up)[1:], np.array(down)[1:])
+        for w in range(start, stop):
+            i = column[w]
+            if suspended[i]:
+                new[w] = held[w]
+                no_suspended += held[w] == 0
+            elif at_up[i]:
+                new[w] = min(held[w], amount)
+                no_up += held[w] == 0
+            elif at_down[i] and held[w] > 0:
+                new[w] = max(held[w], amount)
+            else:
+                new[w] = amount
+                no_capital += amount == 0
+            bought += new[w] > 0 or held[w] > 0
+            spent += new[w]
+        if np.isinf(amount):
+            cash[g] = total[g] - spent
+        wanted += stop - start
+        start = stop
+    counts[WANTED] += wanted
+    counts[UNBOUGHT_SUSPENDED] += no_suspended
+    counts[UNBOUGHT_UP] += no_up
+    counts[UNBOUGHT_NO_CAPITAL] += no_capital
+    counts[BOUGHT] += bought
 
 
 @jit
@@ -157,7 +177,8 @@ def hold(  # type: ignore[no-untyped-def]
     trades, leaves : int64 [K]
         Rows of each trade and of the next one.
     starts : int64 [K + 1], columns, groups : int64 [M]
-        Targets of trade k: positions ``starts[k]`` to ``starts[k + 1]``; none leaves all as it is.
+        Targets of trade k: positions ``starts[k]`` to ``starts[k + 1]``, groups in ascending order,
+        a stock in one group only; none leaves all as it is.
     suspended, at_up, at_down : bool [K, N]
     gone, last_bar : int64 [N], dies, truncated : bool [N]
         As of a `Span`.
@@ -189,72 +210,85 @@ def hold(  # type: ignore[no-untyped-def]
     column = np.empty(0, dtype=np.int64)
     value = np.empty(0)
     cash = np.ones(n_groups)
-    scratch = np.full(n_groups * n_assets, -1.0)  # what is held of a wanted position; -1: unwanted
+    place = np.full(n_assets, -1, dtype=np.int64)  # of a stock in the wanted list
     exits = np.empty((64, EXIT_FIELDS))
     n_exits = 0
-    shares = np.empty(1024)
+    shares = np.empty(0)
     n_shares = 0
     first = trades[0]
     for k in range(len(trades)):
         row, leave = trades[k], leaves[k]
         want_g, want_i = groups[starts[k] : starts[k + 1]], columns[starts[k] : starts[k + 1]]
         if len(want_g):
+            if n_shares + len(value) + len(want_i) > len(shares):
+                room = len(value) + len(want_i) + len(shares)
+                shares = np.concatenate((shares, np.empty(room)))
             total = cash.copy()
-            for p in range(len(value)):
-                total[group[p]] += value[p]
-            for w in range(len(want_g)):
-                scratch[want_g[w] * n_assets + want_i[w]] = 0.0
-            stuck = np.zeros(n_groups)
-            carried = 0
-            moved = np.zeros(n_groups)
-            for p in range(len(value)):
-                g, i = group[p], column[p]
-                at = g * n_assets + i
-                if scratch[at] >= 0.0:
-                    scratch[at] = value[p]
-                    continue
-                stops = realistic and not gone[i] <= row and (suspended[k, i] or at_down[k, i])
-                if realistic:
-                    counts[HELD] += 1
-                    if not stops:
-                        counts[SOLD] += 1
-                    elif suspended[k, i]:
-                        counts[CARRIED_SUSPENDED] += 1
-                    else:
-                        counts[CARRIED_DOWN] += 1
-                if stops:
-                    stuck[g] += value[p]
-                    group[carried], column[carried], value[carried] = g, i, value[p]
-                    carried += 1
-                else:
-                    moved[g] += value[p]
-                    sold[k, g] += value[p] / total[g]
-                    if k and g == watched and len(amount):
-                        if n_shares == len(shares):
-                            shares = np.concatenate((shares, np.empty(n_shares)))
-                        # A delisted stock's payout is no trade in the market.
-                        if not gone[i] <= row:
-                            shares[n_shares] = value[p] / total[g] / amount[k, i]
-                            n_shares += 1
-            held = np.empty(len(want_g))
-            for w in range(len(want_g)):
-                at = want_g[w] * n_assets + want_i[w]
-                held[w] = scratch[at]
-                scratch[at] = -1.0
-            new = np.empty(len(want_g))
-            left = _want(
-                want_g,
-                want_i,
-                suspended[k],
-                at_up[k],
-                at_down[k],
-                realistic,
-                total,
-                held,
-                stuck,
-                new,
-                counts,
-            )
+            p = 0
+            while p < len(value):  # in runs of a group, whose sums stay in registers
+                g = group[p]
+                run = total[g]
+                while p < len(value) and group[p] == g:
+                    run += value[p]
+                    p += 1
+                total[g] = run
+            part = 1.0 / total
+            for w in range(len(want_i)):
+                place[want_i[w]] = w
+            held = np.zeros(len(want_i))
+            stuck, moved = np.zeros(n_groups), np.zeros(n_groups)
+            others, carried = 0, 0
+            p = 0
+            while p < len(value):
+                g = group[p]
+                away, traded, share = 0.0, 0.0, part[g]
+                seen = k > 0 and g == watched and len(amount) > 0
+                while p < len(value) and group[p] == g:
+                    i, v = column[p], value[p]
+                    p += 1
+                    w = place[i]
+                    if w >= 0 and want_g[w] == g:
+                        held[w] = v
+                        continue
+                    others += 1
+                    paid_out = gone[i] <= row
+                    if realistic and not paid_out and (suspended[k, i] or at_down[k, i]):
+                        counts[CARRIED_SUSPENDED if suspended[k, i] else CARRIED_DOWN] += 1
+                        stuck[g] += v
+                        group[carried], column[carried], value[carried] = g, i, v
+                        carried += 1
+                        continue
+                    away += v
+                    if paid_out:
+                        continue  # no trade in the market
+                    traded += v
+                    if seen:
+                        shares[n_shares] = v * share / amount[k, i]
+                        n_shares += 1
+                moved[g] += away
+                sold[k, g] += traded * share
+            if realistic:
+                counts[HELD] += others
+                counts[SOLD] += others - carried
+            for w in range(len(want_i)):
+                place[want_i[w]] = -1
+            new, left = np.empty(len(want_i)), np.empty(n_groups)
+            if realistic:
+                _share_as_far_as_tradable(
+                    want_g,
+                    want_i,
+                    suspended[k],
+                    at_up[k],
+                    at_down[k],
+                    total,
+                    held,
+                    stuck,
+                    new,
+                    left,
+                    counts,
+                )
+            else:
+                _share_equally(want_g, total, new, left)
             size = carried + np.count_nonzero(new > 0)
             next_group = np.empty(size, dtype=np.int64)
             next_column = np.empty(size, dtype=np.int64)
@@ -262,23 +296,32 @@ def hold(  # type: ignore[no-untyped-def]
             next_group[:carried] = group[:carried]
             next_column[:carried] = column[:carried]
             next_value[:carried] = value[:carried]
-            p = carried
-            for w in range(len(want_g)):
+            if size == carried + len(want_i):
+                next_group[carried:] = want_g
+                next_column[carried:] = want_i
+                next_value[carried:] = new
+            else:
+                p = carried
+                for w in range(len(want_i)):
+                    if new[w] > 0:
+                        next_group[p], next_column[p], next_value[p] = want_g[w], want_i[w], new[w]
+                        p += 1
+            w = 0
+            while w < len(want_i):
                 g = want_g[w]
-                change = new[w] - held[w]
-                moved[g] += abs(change)
-                if change > 0:
-                    bought[k, g] += change / total[g]
-                else:
-                    sold[k, g] -= change / total[g]
-                if change != 0 and k and g == watched and len(amount):
-                    if n_shares == len(shares):
-                        shares = np.concatenate((shares, np.empty(n_shares)))
-                    shares[n_shares] = abs(change) / total[g] / amount[k, want_i[w]]
-                    n_shares += 1
-                if new[w] > 0:
-                    next_group[p], next_column[p], next_value[p] = g, want_i[w], new[w]
-                    p += 1
+                more, less, share = 0.0, 0.0, part[g]
+                seen = k > 0 and g == watched and len(amount) > 0
+                while w < len(want_i) and want_g[w] == g:
+                    change = new[w] - held[w]
+                    more += max(change, 0.0)
+                    less += max(-change, 0.0)
+                    if seen and change != 0:
+                        shares[n_shares] = abs(change) * share / amount[k, want_i[w]]
+                        n_shares += 1
+                    w += 1
+                moved[g] += more + less
+                bought[k, g] += more * share
+                sold[k, g] += less * share
             for g in range(n_groups):
                 turnover[k, g] = 0.5 * (moved[g] + abs(left[g] - cash[g])) / total[g]
             group, column, value, cash = next_group, next_column, next_value, left
@@ -291,8 +334,15 @@ def hold(  # type: ignore[no-untyped-def]
             level = nav[day - first]
             level[:] = 0.0
             today = price[day]
-            for p in range(len(value)):
-                level[group[p]] += unit[p] * today[column[p]]
+            # Positions of a group stand together, but for carried ones: sum runs in a register.
+            p = 0
+            while p < len(unit):
+                g = group[p]
+                run = level[g]
+                while p < len(unit) and group[p] == g:
+                    run += unit[p] * today[column[p]]
+                    p += 1
+                level[g] = run
             level += cash
         if leave > row:
             for p in range(len(value)):
