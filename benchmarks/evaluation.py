@@ -50,7 +50,7 @@ class Market:
 
     simulated = True
     hash = "benchmark"
-    industry_names = ("all",)
+    industry_names = tuple(f"industry {k}" for k in range(31))
     pools = tuple(POOLS)
 
     def __init__(self, folder: Path) -> None:
@@ -97,6 +97,7 @@ def make(folder: Path, n: int, t: int) -> None:
     st = np.where(rng.random((1, n)) < 0.02, 2, 0) * np.ones((t, 1))
     fields = {"close": close, "pre_close": before, "st": st.astype(np.int8)}
     plain = np.ones((t, n))
+    fields["industry"] = np.broadcast_to((np.arange(n) % 31).astype(np.int16), (t, n))
     fields |= {"adj_factor": plain, "split_factor": plain}
     fields |= {"total_shares": 2e8 * plain, "float_shares": 1e8 * plain}
     fields["amount"] = np.where(halted, np.nan, 5e7 * np.exp(rng.standard_normal((t, n))))

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
-from evaluation import GROUPS, HORIZONS, SIZES, Market, make  # noqa: E402
+from evaluation import GROUPS, HORIZONS, Market, make  # noqa: E402
 
 from factorlab.evaluation import EvaluationSettings  # noqa: E402
 from factorlab.evaluation.ranking import FactorRanking  # noqa: E402
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="600 stocks × 300 sessions")
     parser.add_argument("--factors", type=int, default=20)
     args = parser.parse_args()
-    n, t = SIZES["small" if args.small else "full"]
+    n, t = (600, 300) if args.small else (5400, 1500)
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as name:
         make(Path(name), n, t)

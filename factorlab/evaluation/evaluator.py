@@ -11,10 +11,16 @@ import pandas as pd
 
 from factorlab.errors import ConfigError
 from factorlab.evaluation import ic
-from factorlab.evaluation.alignment import aligned
+from factorlab.evaluation.alignment import aligned, rows_of
 from factorlab.evaluation.benchmark import benchmark_table
 from factorlab.evaluation.correlation import factor_correlation
 from factorlab.evaluation.coverage import coverage_table, missing_reasons
+from factorlab.evaluation.detail import (
+    ic_tables,
+    inference_tables,
+    likeness_tables,
+    risk_tables,
+)
 from factorlab.evaluation.group_test import TABLES, GroupTest, Market
 from factorlab.evaluation.groups import Ranked
 from factorlab.evaluation.result import COLUMNS, Evaluation
@@ -43,6 +49,7 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     universe: Mask | None = None,
     progress: Progress = SILENT,
+    styles: Mapping[str, Panel] | None = None,
 ) -> Evaluation:
     """Measure factors on a store: RankIC, groups, performance, correlation, coverage, ledgers.
 
@@ -61,6 +68,8 @@ def evaluate(
         left out and counted. All by default.
     progress : Progress
         Where to show how far the work is.
+    styles : mapping of str to Panel, optional
+        Exposures known at `t`, to correlate the factors with and to take out of their IC.
 
     Returns
     -------
@@ -89,7 +98,7 @@ def evaluate(
     start = int(np.searchsorted(store.dates, np.datetime64(settings.start, "D")))
     first, last = min(start, int(schedule.signal[0])), int(schedule.exit[-1])
     rows = slice(first, last + 1)
-    steps = 3 + len(scores) * len(pools) * len(settings.modes)
+    steps = 4 + len(scores) * len(pools) * len(settings.modes)
     with progress.stage("evaluate", steps) as tick:
         span = load_span(store, first, last)
         ledgers: list[Ledger] = []
@@ -130,7 +139,14 @@ def evaluate(
             tick(len(tests), f"{factor}, groups")
         ledgers += [ledger for item in done for ledger in item.ledgers]
 
-        inside = members[CORRELATION_POOL if CORRELATION_POOL in members else pools[0]]
+        widest = CORRELATION_POOL if CORRELATION_POOL in members else pools[0]
+        inside = members[widest]
+        known = {k: rows_of(x, span.dates, span.assets) for k, x in (styles or {}).items()}
+        least = settings.min_pairs
+        detail = ic_tables(store, values, members, first, ic_rows, settings, known)
+        groups = settings.n_groups(widest)
+        detail |= likeness_tables(values, inside, span.dates, ic_rows, groups, least, known)
+        tick(1, "decay, groups of stocks")
         reasons = missing_reasons(
             store, rows, settings.universe, None if universe is None else universe[rows]
         )
@@ -140,6 +156,8 @@ def evaluate(
             "ic_yearly": ic.ic_yearly(series, years),
             "ic_monthly": ic.ic_monthly(series, months_of),
             **{name: _stack(done, name) for name in TABLES},
+            **inference_tables(series),
+            **detail,
             "schedule": schedule.to_frame(store.dates),
             "correlation": factor_correlation(values, inside, ic_rows, settings.min_pairs),
             "coverage": coverage_table(values, members, reasons, years),
@@ -152,6 +170,7 @@ def evaluate(
                 settings.annualisation,
             ),
         }
+        tables |= risk_tables(tables["top_nav"], settings.annualisation)
         tick(1, "tables")
     return Evaluation(tables, settings.to_dict(), store.hash)
 

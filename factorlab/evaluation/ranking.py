@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from factorlab.errors import ConfigError, did_you_mean
+from factorlab.evaluation.alignment import rows_of
 from factorlab.evaluation.group_ic import rank_groups
 from factorlab.evaluation.ic import RETURN_TIE, _moments
 from factorlab.evaluation.inference import infer_mean
@@ -204,8 +205,8 @@ class FactorRanking:
             raise ConfigError(
                 f"`factors` must have different names; got {panel.name!r} twice; rename one"
             )
-        score = panel.align(self._dates, self._assets).values
-        np.copyto(score, np.nan, where=~np.isfinite(score))
+        score = rows_of(panel, self._dates, self._assets)
+        score = np.where(np.isfinite(score), score, np.nan)
         if self._universe is not None:
             np.copyto(score, np.nan, where=~self._universe)
         n = len(score)

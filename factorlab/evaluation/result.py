@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factorlab.errors import DataError
+from factorlab.evaluation.detail import DETAIL_COLUMNS
 from factorlab.files import replacing, write_json
 
 __all__ = ["COLUMNS", "Evaluation"]
@@ -72,6 +73,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "ledger": ("name", "unit", "step", "rule", "removed", "remaining"),
     "events": ("date", "factor", "pool", "mode", "asset", "event", "detail"),
     "benchmark": ("pool", "start_date", "end_date", "annual_return", "n_returns", "source"),
+    **DETAIL_COLUMNS,
 }
 
 

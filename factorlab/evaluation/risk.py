@@ -22,6 +22,7 @@ from factorlab.evaluation.performance import (
 __all__ = ["drawdown_table", "risk_summary", "rolling_table", "sessions_a_year"]
 
 TAIL = 0.05  # of the returns, for value at risk and the tail ratio
+STILL = 1e-9  # a benchmark whose daily returns vary less does so by rounding, and has no beta
 
 Array = npt.NDArray[np.float64]
 Dates = npt.NDArray[np.datetime64]
@@ -116,7 +117,7 @@ def rolling_table(
         (nav, ("annual_return", "annual_volatility", "sharpe")),
         (nav / benchmark, ("annual_excess", "tracking_error", "excess_sharpe")),
     ):
-        growth = level[window:] / level[: len(level) - window]
+        growth = level[window:] / level[: max(len(level) - window, 0)]
         out[names[0]] = growth ** (annualisation / window) - 1.0
         mean, spread = np.empty(len(growth)), np.empty(len(growth))
         if len(growth):
@@ -175,7 +176,7 @@ def risk_summary(nav: Array, benchmark: Array, annualisation: int = 252) -> dict
     worst = np.sort(r)[: int(TAIL * (n - 1)) + 1]
     spread = r.std() if some else np.nan
     beta = alpha = np.nan
-    if some and np.isfinite(b).all() and b.std() > 0:
+    if some and np.isfinite(b).all() and b.std() > STILL:
         beta = np.cov(r, b)[0, 1] / b.var(ddof=1)
         alpha = (1.0 + (r - beta * b).mean()) ** annualisation - 1.0
     year, excess = annual_return(nav, annualisation), annual_return(ratio, annualisation)

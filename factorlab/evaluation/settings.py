@@ -56,6 +56,8 @@ class EvaluationSettings:
     capacity_share, capacity_trades : float
         The capacity of the top group is the capital at which a share `capacity_trades` of its
         trades take more than `capacity_share` of the stock's amount of the day.
+    decay : tuple of int
+        Sessions h of the returns of the IC's decay.
     """
 
     start: str = "2019-01-01"
@@ -73,6 +75,7 @@ class EvaluationSettings:
     costs: CostSettings | None = None
     capacity_share: float = 0.10
     capacity_trades: float = 0.05
+    decay: tuple[int, ...] = tuple(range(1, 61))
 
     def __post_init__(self) -> None:
         for key in ("start", "end"):
@@ -86,10 +89,12 @@ class EvaluationSettings:
             raise ConfigError(
                 f"`evaluation.end` must come after `start`; got {self.start} to {self.end}"
             )
-        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
-            raise ConfigError(
-                f"`evaluation.horizons` must be different numbers; got {list(self.horizons)}"
-            )
+        for key in ("horizons", "decay"):
+            chosen = getattr(self, key)
+            if not chosen or len(set(chosen)) < len(chosen):
+                raise ConfigError(
+                    f"`evaluation.{key}` must be different numbers; got {list(chosen)}"
+                )
         check_rebalance(self.rebalance)
         for key in ("capacity_share", "capacity_trades"):
             if not 0 < getattr(self, key) < 1:
@@ -102,7 +107,11 @@ class EvaluationSettings:
                 f"`evaluation.modes` must be among {', '.join(MODES)}; got {wrong[0]!r}"
                 + did_you_mean(wrong[0], MODES)
             )
-        least = [("horizons", min(self.horizons), 1), ("min_pairs", self.min_pairs, 2)]
+        least = [
+            ("decay", min(self.decay), 1),
+            ("horizons", min(self.horizons), 1),
+            ("min_pairs", self.min_pairs, 2),
+        ]
         least += [("annualisation", self.annualisation, 1), ("delay", self.delay, 1)]
         least += [(f"groups.{pool}", count, 2) for pool, count in self.groups.items()]
         for key, value, bound in least:

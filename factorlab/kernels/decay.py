@@ -5,10 +5,62 @@ from __future__ import annotations
 import numpy as np
 
 from factorlab.kernels.compiled import jit
-from factorlab.kernels.ranks import _centred, _pick, _product
 from factorlab.kernels.sorting import order_row
 
 __all__ = ["decay_block", "grouped_block"]
+
+
+@jit
+def _keep(places, count, member, out):  # type: ignore[no-untyped-def]
+    """Keep the members of a sorted row; a kept value ties with the kept one before, or begins."""
+    kept = 0
+    begins = False
+    for k in range(count):
+        place = places[k]
+        column = place if place >= 0 else -1 - place
+        begins |= place >= 0
+        out[kept] = column if begins else -1 - column
+        # Without a branch: which stocks are members, no processor can guess.
+        kept += member[column]
+        begins &= not member[column]
+    return kept
+
+
+@jit
+def _centre(sample, count, ranks):  # type: ignore[no-untyped-def]
+    """Write ``2 rank - (count + 1)`` of a sorted sample to `ranks`; return its sum of squares."""
+    squares = 0
+    start = 0
+    while start < count:
+        stop = start + 1
+        while stop < count and sample[stop] < 0:
+            stop += 1
+        rank = start + stop - count
+        squares += (stop - start) * rank * rank
+        for k in range(start, stop):
+            place = sample[k]
+            ranks[place if place >= 0 else -1 - place] = rank
+        start = stop
+    return squares
+
+
+@jit
+def _correlate(sample, count, ranks, squares):  # type: ignore[no-untyped-def]
+    """Correlate a sorted sample's centred ranks with `ranks`; NaN if either is constant."""
+    products, others = 0, 0
+    start = 0
+    while start < count:
+        stop = start + 1
+        while stop < count and sample[stop] < 0:
+            stop += 1
+        rank = start + stop - count
+        others += (stop - start) * rank * rank
+        for k in range(start, stop):
+            place = sample[k]
+            products += rank * ranks[place if place >= 0 else -1 - place]
+        start = stop
+    scale = np.sqrt(np.float64(squares) * np.float64(others))
+    return products / scale if scale > 0 else np.nan
 
 
 @jit
@@ -47,11 +99,11 @@ def decay_block(  # type: ignore[no-untyped-def]
     sample = np.empty(n, dtype=np.int32)
     inside = np.empty((pools, n), dtype=np.int32)
     sizes = np.empty(pools, dtype=np.int64)
-    known = np.zeros(n, dtype=np.bool_)
+    known = np.empty(n, dtype=np.bool_)
     ranks = np.empty(n, dtype=np.int64)
     for t in range(len(score_counts)):
         for p in range(pools):
-            sizes[p] = _pick(score_places[t], score_counts[t], members[p, t], inside[p])
+            sizes[p] = _keep(score_places[t], score_counts[t], members[p, t], inside[p])
         start = row + t + delay
         for h in range(len(horizons)):
             stop = start + horizons[h]
@@ -67,30 +119,17 @@ def decay_block(  # type: ignore[no-untyped-def]
                 if not values[k] - values[k - 1] > tie:
                     places[k] = -1 - places[k]
             for p in range(pools):
-                size = 0
-                begins = False
+                known[:] = False
                 for k in range(sizes[p]):
                     place = inside[p, k]
                     column = place if place >= 0 else -1 - place
-                    begins = begins or place >= 0
-                    r = returns[column]
-                    has = r == r
-                    known[column] = has
-                    if has:
-                        sample[size] = column if begins else -1 - column
-                        size += 1
-                        begins = False
+                    known[column] = returns[column] == returns[column]
+                size = _keep(inside[p], sizes[p], known, sample)
                 pairs[p, h, t] = size
                 if size >= least:
-                    squares = _centred(sample, size, ranks)
-                    both = _pick(places, count, known, sample)
-                    products, others = _product(sample, both, ranks)
-                    scale = np.sqrt(np.float64(squares) * np.float64(others))
-                    if scale > 0:
-                        rho[p, h, t] = products / scale
-                for k in range(sizes[p]):
-                    place = inside[p, k]
-                    known[place if place >= 0 else -1 - place] = False
+                    squares = _centre(sample, size, ranks)
+                    both = _keep(places, count, known, sample)
+                    rho[p, h, t] = _correlate(sample, both, ranks, squares)
 
 
 @jit
@@ -157,8 +196,5 @@ def grouped_block(  # type: ignore[no-untyped-def]
             pairs[g, t] = size[g]
             rho[g, t] = np.nan
             if size[g] >= least:
-                squares = _centred(by_score[start[g] :], size[g], ranks)
-                products, others = _product(by_return[start[g] :], size[g], ranks)
-                scale = np.sqrt(np.float64(squares) * np.float64(others))
-                if scale > 0:
-                    rho[g, t] = products / scale
+                squares = _centre(by_score[start[g] :], size[g], ranks)
+                rho[g, t] = _correlate(by_return[start[g] :], size[g], ranks, squares)

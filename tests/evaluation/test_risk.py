@@ -77,7 +77,7 @@ def test_rolling_looks_back_only(levels) -> None:
     one, two = (rolling_table(x, bench, dates, 100) for x in (nav, later))
     pd.testing.assert_frame_equal(one[:300], two[:300])
     assert not one[300:].equals(two[300:])
-    assert rolling_table(nav[:50], bench[:50], dates[:50], 100).empty
+    assert rolling_table(nav[:95], bench[:95], dates[:95], 100).empty
 
 
 def test_summary_equals_empyrical(levels) -> None:
