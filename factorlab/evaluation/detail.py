@@ -6,7 +6,8 @@ they meet the store. Small pools are cut to the stocks that were ever in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,13 @@ import pandas as pd
 from factorlab.evaluation.bootstrap import Bootstrap, bootstrap_difference, bootstrap_ic
 from factorlab.evaluation.decay import Decay, autocorrelation_table, decay_table, ic_decay
 from factorlab.evaluation.group_ic import (
+    SortedPanel,
     group_ic_table,
     ic_by_group,
     rank_groups,
     residual_score,
 )
-from factorlab.evaluation.ic import IcSeries
+from factorlab.evaluation.ic import RETURN_TIE, IcSeries
 from factorlab.evaluation.inference import effective_size, enough_samples
 from factorlab.evaluation.risk import drawdown_table, risk_summary, rolling_table
 from factorlab.evaluation.settings import EvaluationSettings
@@ -150,30 +152,29 @@ def ic_tables(
     del price
     inside = {pool: member[rows] for pool, member in members.items()}
     scored = {factor: score[rows] for factor, score in values.items()}
-    for pool, columns, cut in _pool_columns(store, inside, first, rows):
-        known = {factor: score[:, columns] for factor, score in scored.items()}
-        controls: dict[str, dict[str, Array]] = {"industry and size": {}}
-        if styles:
-            named = {name: np.asarray(x)[rows][:, columns] for name, x in styles.items()}
-            controls["industry, size and styles"] = named
-        left = {
-            (factor, what): residual_score(score, cut.industry, cut.cap, cut.member, chosen)
-            for factor, score in known.items()
-            for what, chosen in controls.items()
-        }
-        for horizon in settings.horizons:
-            at = slice(first + rows.start, first + rows.stop)
-            returns = forward_returns(store, horizon, settings.delay, at).values[:, columns]
-            for factor, score in known.items():
-                for kind, label, names in cut.kinds(store):
-                    rho, pairs = ic_by_group(score, returns, label, MIN_GROUP_PAIRS)
+    at = slice(first + rows.start, first + rows.stop)
+    returns = {h: forward_returns(store, h, settings.delay, at).values for h in settings.horizons}
+    for pool, whole in inside.items():
+        columns = np.flatnonzero(whole.any(0))
+        member = whole[:, columns]
+        groupings = _groupings(store, member, columns, at)
+        one = np.where(member, 0, -1)
+        forward = {h: SortedPanel.of(x[:, columns], RETURN_TIE) for h, x in returns.items()}
+        for factor, full in scored.items():  # one at a time: its sorted copies are large
+            ordered = SortedPanel.of(full[:, columns])
+            for horizon, ahead in forward.items():
+                for kind, label, names in groupings.kinds:
+                    rho, pairs = ic_by_group(ordered, ahead, label, MIN_GROUP_PAIRS)
                     table = group_ic_table(rho, pairs, names, horizon)
                     groups.append(_headed(table, factor, pool, horizon, kind=kind))
-            one = np.where(cut.member, 0, -1)
-            for (factor, what), residual in left.items():
-                rho, pairs = ic_by_group(residual, returns, one, settings.min_pairs)
-                table = group_ic_table(rho, pairs, [pool], horizon)
-                residuals.append(_headed(table, factor, pool, horizon, controls=what))
+            for what, chosen in _controls(styles, rows, columns).items():
+                residual = SortedPanel.of(
+                    residual_score(ordered.values, *groupings.controls, member, chosen)
+                )
+                for horizon, ahead in forward.items():
+                    rho, pairs = ic_by_group(residual, ahead, one, settings.min_pairs)
+                    table = group_ic_table(rho, pairs, [pool], horizon)
+                    residuals.append(_headed(table, factor, pool, horizon, controls=what))
     return {
         "ic_decay": decay_table(decays),
         "autocorrelation": autocorrelation_table(scored, inside, min_pairs=settings.min_pairs),
@@ -258,28 +259,36 @@ def likeness_tables(
     }
 
 
-class _Cut:
-    """What groups and residuals need of one pool, on the stocks that were ever in it."""
+@dataclass(frozen=True, eq=False)
+class _Groupings:
+    """How the stocks of a pool are grouped, and what their residuals are freed of."""
 
-    def __init__(self, store: Store, member: Mask, columns: npt.NDArray, at: slice) -> None:
-        self.member = member[:, columns]
-        self.industry = np.asarray(store["industry"][at])[:, columns]
-        self.cap = (store["total_shares"][at] * store["close"][at])[:, columns]
-
-    def kinds(self, store: Store) -> Iterator[tuple[str, npt.NDArray, list[str]]]:
-        """Yield the groupings: name, group of each stock-day, name of each group."""
-        yield "industry", np.where(self.member, self.industry, -1), list(store.industry_names)
-        size = rank_groups(self.cap, self.member, SIZE_GROUPS)
-        yield "size", size, [f"{k + 1} of {SIZE_GROUPS}" for k in range(SIZE_GROUPS)]
+    kinds: list[tuple[str, npt.NDArray, list[str]]]  # name, group of each stock-day, group names
+    controls: tuple[npt.NDArray, Array]  # industry and cap
 
 
-def _pool_columns(
-    store: Store, inside: Mapping[str, Mask], first: int, rows: slice
-) -> Iterator[tuple[str, npt.NDArray, _Cut]]:
-    at = slice(first + rows.start, first + rows.stop)
-    for pool, member in inside.items():
-        columns = np.flatnonzero(member.any(0))
-        yield pool, columns, _Cut(store, member, columns, at)
+def _groupings(store: Store, member: Mask, columns: npt.NDArray, at: slice) -> _Groupings:
+    industry = np.asarray(store["industry"][at])[:, columns]
+    cap = store["total_shares"][at][:, columns] * store["close"][at][:, columns]
+    sizes = [f"{k + 1} of {SIZE_GROUPS}" for k in range(SIZE_GROUPS)]
+    return _Groupings(
+        [
+            ("industry", np.where(member, industry, -1), list(store.industry_names)),
+            ("size", rank_groups(cap, member, SIZE_GROUPS), sizes),
+        ],
+        (industry, cap),
+    )
+
+
+def _controls(
+    styles: Mapping[str, Array] | None, rows: slice, columns: npt.NDArray
+) -> dict[str, dict[str, Array]]:
+    """Styles to take out beside industry and size, by the name of the row."""
+    out: dict[str, dict[str, Array]] = {"industry and size": {}}
+    if styles:
+        named = {name: np.asarray(x)[rows][:, columns] for name, x in styles.items()}
+        out["industry, size and styles"] = named
+    return out
 
 
 def _ends(found: Bootstrap, which: str = "mean") -> tuple[float, float, float, float]:

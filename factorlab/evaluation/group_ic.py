@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,36 @@ __all__ = ["group_ic_table", "ic_by_group", "residual_score", "rank_groups"]
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int16]
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class SortedPanel:
+    """Values with the order of each row, sorted once for all the samples they are used in.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape [n, N]
+    places : ndarray of int32, shape [n, N]
+    counts : ndarray of int64, shape [n]
+        Of `factorlab.kernels.ranks.sorted_rows`.
+    """
+
+    values: Array
+    places: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: npt.ArrayLike, tie: float = 0.0) -> SortedPanel:
+        """Sort the rows of an array; values up to `tie` above the next lower one equal it."""
+        x = frozen(np.asarray(values), np.float64)
+        places = np.empty(x.shape, dtype=np.int32)
+        counts = np.empty(len(x), dtype=np.int64)
+
+        def work(part: slice) -> None:
+            places[part], counts[part] = sorted_rows(x[part], tie)
+
+        in_threads(work, len(x))
+        return cls(x, places, counts)
 
 
 def rank_groups(values: npt.ArrayLike, mask: Mask, groups: int = 5) -> Groups:
@@ -69,7 +100,10 @@ def rank_groups(values: npt.ArrayLike, mask: Mask, groups: int = 5) -> Groups:
 
 
 def ic_by_group(
-    score: npt.ArrayLike, returns: npt.ArrayLike, groups: npt.NDArray, min_pairs: int = 10
+    score: npt.ArrayLike | SortedPanel,
+    returns: npt.ArrayLike | SortedPanel,
+    groups: npt.NDArray,
+    min_pairs: int = 10,
 ) -> tuple[Array, npt.NDArray[np.int32]]:
     """Correlate scores with forward returns within each group of stocks, date by date.
 
@@ -78,7 +112,7 @@ def ic_by_group(
 
     Parameters
     ----------
-    score, returns : arrays of float64, shape [n, N]
+    score, returns : arrays of float64, shape [n, N], or SortedPanel
         NaN where there is none.
     groups : int array, shape [n, N]
         Group at `t`, 0 to G − 1, for instance an industry or `rank_groups`; negative for none
@@ -97,25 +131,23 @@ def ic_by_group(
     DataError
         If the shapes differ.
     """
-    values = np.asarray(score, dtype=np.float64)
-    forward = np.asarray(returns, dtype=np.float64)
-    _same_shape(values, returns=forward, groups=groups)
+    own = score if isinstance(score, SortedPanel) else SortedPanel.of(score)
+    theirs = returns if isinstance(returns, SortedPanel) else SortedPanel.of(returns, RETURN_TIE)
+    _same_shape(own.values, returns=theirs.values, groups=groups)
     n_groups = int(np.max(groups, initial=-1)) + 1
-    rho = np.full((n_groups, len(values)), np.nan)
+    rho = np.full((n_groups, len(own.values)), np.nan)
     pairs = np.zeros(rho.shape, dtype=np.int32)
 
     def work(part: slice) -> None:
-        own, theirs = frozen(values[part], np.float64), frozen(forward[part], np.float64)
         here = np.empty((n_groups, part.stop - part.start))
         count = np.empty(here.shape, dtype=np.int32)
         label = frozen(np.asarray(groups)[part], np.int16)
-        by_score, by_return = sorted_rows(own), sorted_rows(theirs, RETURN_TIE)
-        least = max(min_pairs, 2)
-        grouped_block(own, *by_score, theirs, *by_return, label, least, here, count)
+        sides = [(x.values[part], x.places[part], x.counts[part]) for x in (own, theirs)]
+        grouped_block(*sides[0], *sides[1], label, max(min_pairs, 2), here, count)
         rho[:, part], pairs[:, part] = here, count
 
     if n_groups:
-        in_threads(work, len(values))
+        in_threads(work, len(own.values))
     return rho, pairs
 
 
