@@ -51,8 +51,9 @@ def main() -> None:
     n, t = (600, 300) if args.small else (5400, 1500)
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as name:
-        make(Path(name), n, t)
-        store = Market(Path(name))
+        folder = Path(name) / "panel"
+        make(folder, n, t)
+        store = Market(folder)
         settings = EvaluationSettings(
             start=str(store.dates[5]),
             end=str(store.dates[-22]),
