@@ -224,9 +224,9 @@ def spearman_rows(
     def work(rows: slice) -> None:
         sides = [np.where(np.isfinite(x[rows]), x[rows], np.nan) for x in (a, b)]
         inside = np.ones(sides[0].shape, dtype=bool) if mask is None else mask[rows]
-        order = [*sorted_rows(sides[0]), *sorted_rows(sides[1])]
-        least = max(min_pairs, 2)
-        spearman_block(*order, frozen(inside, np.bool_), least, rho[rows], n_pairs[rows])
+        one, two = sorted_rows(sides[0]), sorted_rows(sides[1])
+        least, member = max(min_pairs, 2), frozen(inside, np.bool_)
+        spearman_block(*one, *two, member, least, rho[rows], n_pairs[rows])
 
     in_threads(work, len(a))
     return rho, n_pairs

@@ -110,7 +110,7 @@ def evaluate(
         ic_rows = slice(start - first, last + 1 - first)
         ic_ends = ic_rows.start - 1, ic_rows.stop - 1
         years = periods(span.dates, *ic_ends)[1:]
-        months_of = months(store.dates, *(row + first for row in ic_ends), origin=first)
+        months_of = months(store.dates, ic_ends[0] + first, ic_ends[1] + first, origin=first)
         tick(1, "prices")
 
         series = ic.ic_series(
@@ -133,7 +133,8 @@ def evaluate(
             ranked = market.sort_signals(score)
 
             def work(part: slice, factor: str = factor, ranked: Ranked = ranked) -> GroupTest:
-                return market.test(factor, *tests[part.start], ranked)
+                pool, mode = tests[part.start]
+                return market.test(factor, pool, mode, ranked)
 
             done += in_threads(work, len(tests), block=1)
             tick(len(tests), f"{factor}, groups")

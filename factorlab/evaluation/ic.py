@@ -13,8 +13,8 @@ import pandas as pd
 from factorlab.evaluation.inference import infer_mean
 from factorlab.evaluation.schedule import Period
 from factorlab.kernels.compiled import ROW_BLOCK, frozen, in_threads
-from factorlab.kernels.ranks import correlate_block, sorted_rows
-from factorlab.labels import forward_returns
+from factorlab.kernels.summary import summarise_rows
+from factorlab.labels import return_values
 from factorlab.market.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "loss_reasons",
 ]
 
+FACTOR_BLOCK = 8  # factors whose rows are held beside one sort of the returns
 # Returns that differ by less are one return, computed on two ways: 10 → 11 and 20 → 22 must tie
 # whatever their adjustment factors. Distinct prices in fen give returns further apart.
 RETURN_TIE = 1e-12
@@ -116,29 +117,40 @@ def ic_series(
     that the RankIC is exact to the last division whatever the order of the assets.
     """
     n = rows.stop
-    shape = (len(scores), len(members), 3, len(horizons), n)
-    found = np.full(shape, np.nan)
+    found = np.full((len(scores), len(members), 3, len(horizons), n), np.nan)
     found[:, :, 2] = 0.0
+    no_means = np.empty((len(scores), len(members), len(horizons), n, 0))
+    no_sizes = np.empty(no_means.shape, dtype=np.int64)
+    days = np.array(horizons, dtype=np.int64)
+    factors = list(scores.values())
 
     def work(block: slice) -> npt.NDArray[np.int64]:
         """Fill the rows of a block; count the pool's stock-days without a return, by reason."""
         part = slice(rows.start + block.start, rows.start + block.stop)
         at = slice(first + part.start, first + part.stop)
-        returns = np.stack([forward_returns(store, h, delay, at).values for h in horizons])
-        order = [sorted_rows(r, RETURN_TIE) for r in returns]
-        places, counts = (np.stack(x) for x in zip(*order, strict=True))
-        inside = [frozen(member[part], np.bool_) for member in members.values()]
-        out = np.empty((3, len(horizons), part.stop - part.start))
-        for f, score in enumerate(scores.values()):
-            values = frozen(score[part], np.float64)
-            by_score = sorted_rows(values)
-            for p, member in enumerate(inside):
-                correlate_block(values, *by_score, returns, places, counts, member, min_pairs, out)
-                found[f, p, :, :, part] = out
+        inside = np.stack([member[part] for member in members.values()])
+        seen = slice(at.start, at.stop + delay + max(horizons))
+        close, adjust = (frozen(store[name][seen], np.float64) for name in ("close", "adj_factor"))
+        for start in range(0, len(factors), FACTOR_BLOCK):
+            some = slice(start, start + FACTOR_BLOCK)
+            summarise_rows(
+                close,
+                adjust,
+                delay,
+                days,
+                RETURN_TIE,
+                np.stack([score[part] for score in factors[some]]),
+                inside,
+                min_pairs,
+                found[some, :, :, :, part],
+                no_means[some, :, :, part],
+                no_sizes[some, :, :, part],
+            )
         lost = np.zeros((len(inside), len(horizons), len(LOSSES)), dtype=np.int64)
         for h, horizon in enumerate(horizons):
-            reason = loss_reasons(store, returns[h], at, delay, horizon)
-            none = np.isnan(returns[h])
+            returns = return_values(store, horizon, delay, at)
+            reason = loss_reasons(store, returns, at, delay, horizon)
+            none = np.isnan(returns)
             for p, member in enumerate(inside):
                 lost[p, h] = np.bincount(reason[member & none], minlength=len(LOSSES))
         return lost

@@ -14,8 +14,7 @@ from factorlab.errors import ConfigError, did_you_mean
 from factorlab.evaluation.alignment import rows_of
 from factorlab.evaluation.ic import RETURN_TIE
 from factorlab.kernels.compiled import frozen, in_threads
-from factorlab.kernels.ranks import correlate_block, group_means_block, sorted_rows
-from factorlab.labels import forward_returns
+from factorlab.kernels.summary import summarise_rows
 from factorlab.panel import Panel
 
 if TYPE_CHECKING:
@@ -170,6 +169,7 @@ def factor_summary(
     shape = (len(horizons), len(dates))
     found = np.empty((3, *shape))
     means, sizes = np.empty((*shape, n_groups)), np.empty((*shape, n_groups), dtype=np.int64)
+    days = np.array(horizons, dtype=np.int64)
     members = None if pool is None else store.members(pool)
 
     def work(part: slice) -> None:
@@ -178,19 +178,20 @@ def factor_summary(
         score[np.isinf(score)] = np.nan
         score = frozen(score, np.float64)
         inside = np.ones(score.shape, dtype=bool) if members is None else members[at]
-        inside = frozen(inside, np.bool_)
-        returns = np.stack([forward_returns(store, h, delay, at).values for h in horizons])
-        order = [sorted_rows(r, RETURN_TIE) for r in returns]
-        places, counts = (np.stack(x) for x in zip(*order, strict=True))
-        by_score = sorted_rows(score)
-        n = part.stop - part.start
-        out = np.empty((3, len(horizons), n))
-        correlate_block(score, *by_score, returns, places, counts, inside, min_pairs, out)
-        found[:, :, part] = out
-        mean = np.empty((len(horizons), n, n_groups))
-        size = np.empty(mean.shape, dtype=np.int64)
-        group_means_block(*by_score, returns, inside, mean, size)
-        means[:, part], sizes[:, part] = mean, size
+        rows = slice(at.start, at.stop + delay + max(horizons))
+        summarise_rows(
+            frozen(store["close"][rows], np.float64),
+            frozen(store["adj_factor"][rows], np.float64),
+            delay,
+            days,
+            RETURN_TIE,
+            score[None],
+            frozen(inside, np.bool_)[None],
+            min_pairs,
+            found[None, None, :, :, part],
+            means[None, None, :, part],
+            sizes[None, None, :, part],
+        )
 
     in_threads(work, len(dates))
     pairs = found[2].astype(np.int64)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from factorlab.kernels.compiled import frozen, in_threads, jit
 from factorlab.kernels.sorting import order_row, sort_block
 
-__all__ = ["correlate_block", "group_means_block", "rank_rows", "sorted_rows", "spearman_block"]
+__all__ = ["correlate_block", "rank_rows", "sorted_rows", "spearman_block", "summarise_block"]
 
 NO_RANK = -1
 
@@ -200,29 +200,48 @@ def _pearson(x, y, count):  # type: ignore[no-untyped-def]
 
 
 @jit
-def correlate_block(  # type: ignore[no-untyped-def]
-    score, score_places, score_counts, returns, places, counts, member, least, out
+def _mean_by_group(y, size, means, sizes):  # type: ignore[no-untyped-def]
+    """Average the known of `size` values by their group ``k Q // size``."""
+    groups = len(means)
+    for g in range(groups):
+        total = 0.0
+        count = 0
+        for k in range(-(-g * size // groups), -(-(g + 1) * size // groups)):
+            known = y[k] == y[k]
+            total += y[k] if known else 0.0
+            count += known
+        sizes[g] = count
+        means[g] = total / count if count else np.nan
+
+
+@jit
+def summarise_block(  # type: ignore[no-untyped-def]
+    score, score_places, score_counts, returns, places, counts, member, least, out, means, sizes
 ):
-    """Correlate scores with returns of several horizons over the members of a pool, row by row.
+    """Correlate scores with returns of several horizons, and average returns by group of score.
 
     Parameters
     ----------
     score : float64 [n, N]
     score_places : int32 [n, N], score_counts : int64 [n]
-        Of `sort_block`.
+        Of `sort_block`. The k-th lowest of m scored members is in group ``k Q // m``.
     returns : float64 [H, n, N], places : int32 [H, n, N], counts : int64 [H, n]
         The same of the returns.
     member : bool [n, N]
+        Stocks that count.
     least : int
         A row with fewer pairs has no correlation.
     out : float64 [3, H, n]
         Takes Spearman's correlation, Pearson's, and the number of pairs.
+    means : float64 [H, n, Q], sizes : int64 [H, n, Q]
+        Take the mean over the members of the group that have a return, and how many those are.
     """
     n = score.shape[1]
     inside = np.empty(n, dtype=np.int32)
     sample = np.empty(n, dtype=np.int32)
     ranks = np.empty(n, dtype=np.int32)
-    x, y, given, row = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    x, y, whole = np.empty(n), np.empty(n), np.empty(n)
+    given, row = np.empty(n), np.empty(n)
     for t in range(score.shape[0]):
         size = _pick(score_places[t], score_counts[t], member[t], inside)
         # Rows are copied before they are read in the order of the scores: a plain copy is fetched
@@ -240,6 +259,7 @@ def correlate_block(  # type: ignore[no-untyped-def]
                 column = place if place >= 0 else -1 - place
                 begins |= place >= 0
                 r = row[column]
+                whole[k] = r
                 # Without a branch, as in `_pick`.
                 sample[pairs] = column if begins else -1 - column
                 x[pairs] = given[k]
@@ -255,6 +275,30 @@ def correlate_block(  # type: ignore[no-untyped-def]
                 products, other = _sum_products(places[h, t], counts[h, t], ranks, pairs)
                 out[0, h, t] = _correlation(products, squares, other)
                 out[1, h, t] = _pearson(x, y, pairs)
+            if means.shape[2]:
+                _mean_by_group(whole, size, means[h, t], sizes[h, t])
+
+
+@jit
+def correlate_block(  # type: ignore[no-untyped-def]
+    score, score_places, score_counts, returns, places, counts, member, least, out
+):
+    """Correlate scores with returns of several horizons: `summarise_block` without groups."""
+    none = np.empty((returns.shape[0], returns.shape[1], 0))
+    size = np.empty((returns.shape[0], returns.shape[1], 0), dtype=np.int64)
+    summarise_block(
+        score,
+        score_places,
+        score_counts,
+        returns,
+        places,
+        counts,
+        member,
+        least,
+        out,
+        none,
+        size,
+    )
 
 
 @jit
@@ -290,39 +334,3 @@ def spearman_block(  # type: ignore[no-untyped-def]
             squares = _rank_sample(sample, count, ranks)
             products, other = _sum_products(places_b[t], counts_b[t], ranks, count)
             rho[t] = _correlation(products, squares, other)
-
-
-@jit
-def group_means_block(  # type: ignore[no-untyped-def]
-    score_places, score_counts, returns, member, means, sizes
-):
-    """Average forward returns by group of score, row by row.
-
-    Parameters
-    ----------
-    score_places : int32 [n, N], score_counts : int64 [n]
-        Of `sort_block`. The k-th lowest of m scored members is in group ``k Q // m``.
-    returns : float64 [H, n, N]
-    member : bool [n, N]
-    means : float64 [H, n, Q], sizes : int64 [H, n, Q]
-        Take the mean over the members of the group that have a return, and how many those are.
-    """
-    groups = means.shape[2]
-    inside = np.empty(score_places.shape[1], dtype=np.int32)
-    row = np.empty(score_places.shape[1])
-    for t in range(len(score_counts)):
-        size = _pick(score_places[t], score_counts[t], member[t], inside)
-        for h in range(returns.shape[0]):
-            row[:] = returns[h, t]
-            for g in range(groups):
-                total = 0.0
-                count = 0
-                # The members k with k Q // size == g.
-                for k in range(-(-g * size // groups), -(-(g + 1) * size // groups)):
-                    place = inside[k]
-                    r = row[place if place >= 0 else -1 - place]
-                    if r == r:
-                        total += r
-                        count += 1
-                sizes[h, t, g] = count
-                means[h, t, g] = total / count if count else np.nan
