@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from factorlab.errors import ConfigError
 from factorlab.evaluation import factor_summary, ic
+from factorlab.evaluation.alphalens_bridge import alphalens_warnings
 from factorlab.panel import Panel
 from tests.evaluation.fake_store import FakeStore, random_market, weekdays
 
@@ -102,8 +101,7 @@ def test_means_of_quantiles_equal_alphalens() -> None:
     index = pd.DatetimeIndex(store.dates)
     values = pd.DataFrame(score, index, assets).stack().rename_axis(["date", "asset"])
     prices = pd.DataFrame(close, index, assets).shift(-1)  # its entry is the close of the signal
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, about alphalens's own calls
+    with alphalens_warnings():
         data = utils.get_clean_factor_and_forward_returns(
             values, prices, quantiles=q, periods=horizons, max_loss=1.0, filter_zscore=None
         )
