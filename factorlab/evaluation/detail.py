@@ -43,6 +43,7 @@ __all__ = ["DETAIL_COLUMNS", "ic_tables", "inference_tables", "likeness_tables",
 SIZE_GROUPS = 5
 MIN_GROUP_PAIRS = 10  # stocks of an industry or size group on a date with an IC
 WORST = 5  # drawdowns shown of each series
+MOST = 0.8  # a pool of more of the stocks is not cut to them
 
 _LINE = ("rank_ic", "rank_icir", "ic_win_rate", "n_dates")
 _RISK = (
@@ -85,6 +86,7 @@ DETAIL_COLUMNS: dict[str, tuple[str, ...]] = {
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Dates = npt.NDArray[np.datetime64]
+Columns = npt.NDArray[np.int64] | slice
 
 
 def inference_tables(series: Mapping[tuple[str, str, int], IcSeries]) -> dict[str, pd.DataFrame]:
@@ -155,7 +157,7 @@ def ic_tables(
     at = slice(first + rows.start, first + rows.stop)
     returns = {h: forward_returns(store, h, settings.delay, at).values for h in settings.horizons}
     for pool, whole in inside.items():
-        columns = np.flatnonzero(whole.any(0))
+        columns = _columns(whole)
         member = whole[:, columns]
         groupings = _groupings(store, member, columns, at)
         one = np.where(member, 0, -1)
@@ -259,6 +261,12 @@ def likeness_tables(
     }
 
 
+def _columns(member: Mask) -> Columns:
+    """Stocks that were ever in a pool; all of them, which needs no copies, where most were."""
+    ever = np.flatnonzero(member.any(0))
+    return ever if len(ever) < MOST * member.shape[1] else slice(None)
+
+
 @dataclass(frozen=True, eq=False)
 class _Groupings:
     """How the stocks of a pool are grouped, and what their residuals are freed of."""
@@ -267,7 +275,7 @@ class _Groupings:
     controls: tuple[npt.NDArray, Array]  # industry and cap
 
 
-def _groupings(store: Store, member: Mask, columns: npt.NDArray, at: slice) -> _Groupings:
+def _groupings(store: Store, member: Mask, columns: Columns, at: slice) -> _Groupings:
     industry = np.asarray(store["industry"][at])[:, columns]
     cap = store["total_shares"][at][:, columns] * store["close"][at][:, columns]
     sizes = [f"{k + 1} of {SIZE_GROUPS}" for k in range(SIZE_GROUPS)]
@@ -281,7 +289,7 @@ def _groupings(store: Store, member: Mask, columns: npt.NDArray, at: slice) -> _
 
 
 def _controls(
-    styles: Mapping[str, Array] | None, rows: slice, columns: npt.NDArray
+    styles: Mapping[str, Array] | None, rows: slice, columns: Columns
 ) -> dict[str, dict[str, Array]]:
     """Styles to take out beside industry and size, by the name of the row."""
     out: dict[str, dict[str, Array]] = {"industry and size": {}}
