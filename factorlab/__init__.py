@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from factorlab.evaluation import EvaluationSettings as EvaluationSettings
     from factorlab.evaluation import evaluate as evaluate
     from factorlab.evaluation import factor_summary as factor_summary
+    from factorlab.evaluation import rank_factors as rank_factors
     from factorlab.evaluation import read_factor as read_factor
     from factorlab.market.ingest import ingest as ingest
     from factorlab.market.store import Store as Store
@@ -43,6 +44,7 @@ _HOMES = {
     "factor_summary": "factorlab.evaluation",
     "ingest": "factorlab.market.ingest",
     "load_config": "factorlab.config",
+    "rank_factors": "factorlab.evaluation",
     "read_factor": "factorlab.evaluation",
     "run": "factorlab.pipeline",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "factor_summary",
     "ingest",
     "load_config",
+    "rank_factors",
     "read_factor",
     "run",
 ]

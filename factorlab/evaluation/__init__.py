@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from factorlab.evaluation.evaluator import evaluate
     from factorlab.evaluation.factor_file import read_factor
     from factorlab.evaluation.quick import FactorSummary, factor_summary
+    from factorlab.evaluation.ranking import rank_factors
     from factorlab.evaluation.result import Evaluation
     from factorlab.evaluation.settings import EvaluationSettings
 
@@ -15,6 +16,7 @@ __all__ = [
     "FactorSummary",
     "evaluate",
     "factor_summary",
+    "rank_factors",
     "read_factor",
 ]
 
@@ -24,6 +26,7 @@ _HOME = {
     "FactorSummary": "quick",
     "evaluate": "evaluator",
     "factor_summary": "quick",
+    "rank_factors": "ranking",
     "read_factor": "factor_file",
 }
 

@@ -90,7 +90,18 @@ Columns = npt.NDArray[np.int64] | slice
 
 
 def inference_tables(series: Mapping[tuple[str, str, int], IcSeries]) -> dict[str, pd.DataFrame]:
-    """Return ``ic_bootstrap`` and, for two factors or more, ``ic_difference`` of every pair."""
+    """Return the intervals of every series, and of the difference of every two factors.
+
+    Parameters
+    ----------
+    series : mapping of (factor, pool, horizon) to IcSeries
+
+    Returns
+    -------
+    dict of str to DataFrame
+        ``ic_bootstrap`` and ``ic_difference``, whose sample is the dates that both factors have;
+        columns of `DETAIL_COLUMNS`. NaN ends where a series is too short.
+    """
     found, gaps = [], []
     for (factor, pool, horizon), item in series.items():
         x = item.rank_ic[~np.isnan(item.rank_ic)]

@@ -122,8 +122,13 @@ def newey_west_t(x: Array, lag: int) -> float:
 
 
 def long_run_variance(x: Array, lag: int) -> float:
-    """Return Newey and West's ``S = g_0 + 2 sum_j (1 - j / (lag + 1)) g_j``, as `newey_west_t`."""
+    """Return Newey and West's ``S = g_0 + 2 sum_j (1 - j / (lag + 1)) g_j``.
+
+    Parameters and source are those of `newey_west_t`; 0 without variation, NaN without values.
+    """
     n = len(x)
+    if not n:
+        return float("nan")
     e = x - x.mean()
     lag = min(lag, n - 1)
     total = e @ e
