@@ -193,14 +193,14 @@ def evaluate(
     factors/*.parquet stands for its files; many factors are ranked in one sortable table, with
     the account of how many were tried.
     """
-    from factorlab import pipeline
+    from factorlab import pipeline, screening
 
-    files = pipeline.expand_files(factor)
+    files = screening.expand_files(factor)
     rank = len(files) > FEW if rank is None else rank
     given = {"start": start, "end": end, "horizons": horizon, "pools": pool}
     settings = _evaluation(config, {key: value for key, value in given.items() if value})
     if rank:
-        result = pipeline.rank_factor_files(
+        result = screening.rank_factor_files(
             store,
             files,
             out or Path("runs/rank"),
