@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from factorlab.config import load_config as load_config
     from factorlab.evaluation import EvaluationSettings as EvaluationSettings
     from factorlab.evaluation import evaluate as evaluate
+    from factorlab.evaluation import factor_summary as factor_summary
+    from factorlab.evaluation import rank_factors as rank_factors
     from factorlab.evaluation import read_factor as read_factor
     from factorlab.market.ingest import ingest as ingest
     from factorlab.market.store import Store as Store
@@ -39,8 +41,10 @@ _HOMES = {
     "Store": "factorlab.market.store",
     "demo": "factorlab.pipeline",
     "evaluate": "factorlab.evaluation",
+    "factor_summary": "factorlab.evaluation",
     "ingest": "factorlab.market.ingest",
     "load_config": "factorlab.config",
+    "rank_factors": "factorlab.evaluation",
     "read_factor": "factorlab.evaluation",
     "run": "factorlab.pipeline",
 }
@@ -52,8 +56,10 @@ __all__ = [
     "Store",
     "demo",
     "evaluate",
+    "factor_summary",
     "ingest",
     "load_config",
+    "rank_factors",
     "read_factor",
     "run",
 ]

@@ -28,6 +28,7 @@ __all__ = ["main"]
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)
+FEW = 10  # factors that have a tear sheet of their own; more are ranked
 
 
 class _Group(click.Group):
@@ -159,6 +160,7 @@ def score(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> N
     epilog=_example(
         "factorlab evaluate my_factor.parquet --store stores/market.store",
         "factorlab evaluate a.csv b.csv --store stores/market.store --horizon 5 --pool csi300",
+        "factorlab evaluate factors/*.parquet --store stores/market.store --sort q_value",
     )
 )
 @click.argument("factor", type=FILE, nargs=-1, required=True)
@@ -169,6 +171,17 @@ def score(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> N
 @click.option("--end", help="Last date, such as 2025-02-28.")
 @click.option("--horizon", type=int, multiple=True, help="Sessions of a return; may be repeated.")
 @click.option("--pool", multiple=True, help="A pool of the store; may be repeated.")
+@click.option(
+    "--rank/--no-rank",
+    default=None,
+    help=f"Rank the factors in one table instead.  [default: for more than {FEW} files]",
+)
+@click.option(
+    "--sort",
+    default="rank_icir",
+    show_default=True,
+    help="What to rank by, such as rank_ic, nw_t, q_value, top_excess_annual, deflated_sharpe.",
+)
 @_quiet
 def evaluate(
     factor: tuple[Path, ...],
@@ -179,25 +192,42 @@ def evaluate(
     end: str | None,
     horizon: tuple[int, ...],
     pool: tuple[str, ...],
+    rank: bool | None,
+    sort: str,
     quiet: bool,
 ) -> None:
     """Evaluate FACTOR files without any training.
 
     Each is parquet or CSV, long (date, code, score) or wide (dates down, codes across). Codes
-    may look like 600519.SH, SH600519, 600519.XSHG or sh.600519.
+    may look like 600519.SH, SH600519, 600519.XSHG or sh.600519. A pattern such as
+    factors/*.parquet stands for its files; many factors are ranked in one sortable table, with
+    the account of how many were tried.
     """
-    from factorlab import pipeline
+    from factorlab import pipeline, screening
 
+    files = screening.expand_files(factor)
+    rank = len(files) > FEW if rank is None else rank
     given = {"start": start, "end": end, "horizons": horizon, "pools": pool}
     settings = _evaluation(config, {key: value for key, value in given.items() if value})
-    result = pipeline.evaluate_factors(
-        store,
-        factor,
-        out or Path("runs/evaluate"),
-        settings,
-        progress=_progress(quiet),
-        command=_command(),
-    )
+    if rank:
+        result = screening.rank_factor_files(
+            store,
+            files,
+            out or Path("runs/rank"),
+            settings,
+            key=sort,
+            progress=_progress(quiet),
+            command=_command(),
+        )
+    else:
+        result = pipeline.evaluate_factors(
+            store,
+            files,
+            out or Path("runs/evaluate"),
+            settings,
+            progress=_progress(quiet),
+            command=_command(),
+        )
     _show(result, quiet)
 
 
@@ -316,20 +346,29 @@ def _progress(quiet: bool) -> Progress:
 def _show(result: RunResult, quiet: bool) -> None:
     """Print the main table, then where the page (else the folder) is."""
     if not quiet and "ic_summary" in result.tables:
-        _print_ic(result.tables["ic_summary"])
+        columns = {"factor": "", "pool": "", "horizon": "d", "n_dates": "d"}
+        columns |= {"rank_ic": "+.4f", "rank_icir": "+.3f", "ic_win_rate": ".1%"}
+        _print_table("RankIC by pool and horizon", result.tables["ic_summary"], columns)
+    if not quiet and "ranking" in result.tables:
+        # Short heads: the table must fit a narrow terminal.
+        heads = {"rank": "no", "horizon": "h", "rank_ic": "RankIC", "rank_icir": "ICIR"}
+        heads |= {"q_value": "q", "top_excess_annual": "top", "deflated_sharpe": "DSR"}
+        columns = {"no": "d", "factor": "", "pool": "", "h": "d", "RankIC": "+.4f"}
+        columns |= {"ICIR": "+.3f", "q": ".4f", "top": "+.1%", "DSR": ".3f"}
+        first = result.tables["ranking"].head(20).rename(columns=heads)
+        _print_table("Factors, the first 20", first, columns)
     click.echo(result.page or result.out)
 
 
-def _print_ic(summary: pd.DataFrame) -> None:
+def _print_table(title: str, frame: pd.DataFrame, columns: dict[str, str]) -> None:
+    """Print columns, each with the format of its numbers; none for text."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="RankIC by pool and horizon")
-    columns = {"factor": "", "pool": "", "horizon": "d", "n_dates": "d"}
-    columns |= {"rank_ic": "+.4f", "rank_icir": "+.3f", "ic_win_rate": ".1%"}
+    table = Table(title=title)
     for name, form in columns.items():
         table.add_column(name, justify="right" if form else "left")
-    for row in summary.itertuples():
+    for row in frame.itertuples():
         table.add_row(*(escape(format(getattr(row, k), form)) for k, form in columns.items()))
     Console().print(table)

@@ -17,7 +17,6 @@ from factorlab.errors import DataError
 __all__ = [
     "clip_mad",
     "neutralize",
-    "order",
     "pearson_rows",
     "rank_pct",
     "ranks",
@@ -113,17 +112,10 @@ def ranks(x: npt.ArrayLike, mask: Mask | None = None) -> Array:
     ndarray of float64, shape [T, N]
         In 1..n; NaN where `x` is NaN or outside `mask`.
     """
+    from factorlab.kernels.ranks import rank_rows  # compiles: only for those who rank
+
     x, mask = _checked(x, mask)
-
-    def block(v: Array) -> Array:
-        places = order(v)
-        sorted_values = np.take_along_axis(v, places, 1)
-        out = np.empty_like(v)
-        np.put_along_axis(out, places, _sorted_ranks(sorted_values), 1)
-        out[np.isnan(v)] = np.nan
-        return out
-
-    return _by_blocks(block, x, mask)
+    return _by_blocks(rank_rows, x, mask)
 
 
 def rank_pct(x: npt.ArrayLike, mask: Mask | None = None) -> Array:
@@ -222,7 +214,22 @@ def spearman_rows(
         In [-1, 1]; NaN with fewer than `min_pairs` pairs or where one side is constant.
     n_pairs : ndarray of int64, shape [T]
     """
-    return _correlate(a, b, mask, min_pairs, _rank_center)
+    from factorlab.kernels.compiled import frozen, in_threads
+    from factorlab.kernels.ranks import sorted_rows, spearman_block
+
+    a, b, mask = _checked_pair(a, b, mask)
+    rho = np.empty(len(a))
+    n_pairs = np.empty(len(a), dtype=np.int64)
+
+    def work(rows: slice) -> None:
+        sides = [np.where(np.isfinite(x[rows]), x[rows], np.nan) for x in (a, b)]
+        inside = np.ones(sides[0].shape, dtype=bool) if mask is None else mask[rows]
+        one, two = sorted_rows(sides[0]), sorted_rows(sides[1])
+        least, member = max(min_pairs, 2), frozen(inside, np.bool_)
+        spearman_block(*one, *two, member, least, rho[rows], n_pairs[rows])
+
+    in_threads(work, len(a))
+    return rho, n_pairs
 
 
 def pearson_rows(
@@ -232,63 +239,21 @@ def pearson_rows(
 
     Parameters and results are those of `spearman_rows`.
     """
-    return _correlate(a, b, mask, min_pairs, _mean_center)
-
-
-def order(x: Array) -> npt.NDArray[np.int64]:
-    """Return the columns of each row from the lowest value to the highest, missing ones last.
-
-    Equal values stand in the order of their columns. The leading bits of the value and the column
-    are packed into one integer, whose plain sort is several times faster than an argsort; a row
-    in which two different values share all leading bits is sorted again in full.
-
-    Parameters
-    ----------
-    x : ndarray of float64, shape [T, N]
-
-    Returns
-    -------
-    ndarray of int64, shape [T, N]
-    """
-    n = x.shape[1]
-    low = np.uint64(max(1, (n - 1).bit_length()))
-    column = np.arange(n, dtype=np.uint64)
-    bits = (x + 0.0).view(np.uint64)  # adding 0 turns -0 into +0
-    negative = bits >> np.uint64(63) != 0
-    key = np.where(negative, ~bits, bits | np.uint64(1 << 63))
-    key[np.isnan(x)] = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-    key >>= low
-    key <<= low
-    key |= column
-    key.sort(axis=1)
-    places = (key & np.uint64((1 << int(low)) - 1)).astype(np.int64)
-    key >>= low
-    close = key[:, 1:] == key[:, :-1]
-    for row in np.flatnonzero(close.any(1)):
-        v = x[row, places[row]]
-        k = np.flatnonzero(close[row])
-        if np.any((v[k + 1] != v[k]) & ~np.isnan(v[k])):
-            places[row] = np.argsort(x[row], kind="stable")
-    return places
-
-
-def _sorted_ranks(v: Array) -> Array:
-    """Average ranks of rows that are sorted already."""
-    rows, n = v.shape
-    position = np.arange(1, n + 1, dtype=np.float64)
-    same = v[:, 1:] == v[:, :-1]
-    out = np.broadcast_to(position, v.shape).copy()
-    for row in np.flatnonzero(same.any(1)):
-        starts = np.flatnonzero(np.concatenate(([True], ~same[row])))
-        lengths = np.diff(np.append(starts, n))
-        out[row] = np.repeat(starts + (lengths + 1) / 2, lengths)
-    return out
-
-
-def _rank_center(v: Array) -> Array:
-    r = ranks(v)
-    n = np.isfinite(r).sum(1, keepdims=True)
-    return np.where(np.isnan(r), 0.0, 2.0 * r - (n + 1))
+    a, b, mask = _checked_pair(a, b, mask)
+    rho = np.full(a.shape[0], np.nan)
+    n_pairs = np.zeros(a.shape[0], dtype=np.int64)
+    for rows in _blocks(a.shape):
+        valid = np.isfinite(a[rows]) & np.isfinite(b[rows])
+        if mask is not None:
+            valid &= mask[rows]
+        n_pairs[rows] = valid.sum(1)
+        u = _mean_center(np.where(valid, a[rows], np.nan))
+        v = _mean_center(np.where(valid, b[rows], np.nan))
+        scale = np.sqrt((u * u).sum(1) * (v * v).sum(1))
+        enough = (n_pairs[rows] >= max(min_pairs, 2)) & (scale > 0)
+        value = (u * v).sum(1) / np.where(enough, scale, 1.0)
+        rho[rows] = np.where(enough, np.clip(value, -1.0, 1.0), np.nan)
+    return rho, n_pairs
 
 
 def _mean_center(v: Array) -> Array:
@@ -302,13 +267,9 @@ def _mean_center(v: Array) -> Array:
     )  # squares can neither over- nor underflow
 
 
-def _correlate(
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    mask: Mask | None,
-    min_pairs: int,
-    center: Callable[[Array], Array],
-) -> tuple[Array, npt.NDArray[np.int64]]:
+def _checked_pair(
+    a: npt.ArrayLike, b: npt.ArrayLike, mask: Mask | None
+) -> tuple[npt.NDArray, npt.NDArray, Mask | None]:
     a, mask = _checked(a, mask)
     b, _ = _checked(b, None)
     if a.shape != b.shape:
@@ -316,20 +277,7 @@ def _correlate(
             f"`b` must have the shape of `a` {a.shape}; got {b.shape};"
             " put both on the same dates and assets"
         )
-    rho = np.full(a.shape[0], np.nan)
-    n_pairs = np.zeros(a.shape[0], dtype=np.int64)
-    for rows in _blocks(a.shape):
-        valid = np.isfinite(a[rows]) & np.isfinite(b[rows])
-        if mask is not None:
-            valid &= mask[rows]
-        n_pairs[rows] = valid.sum(1)
-        u = center(np.where(valid, a[rows], np.nan))
-        v = center(np.where(valid, b[rows], np.nan))
-        scale = np.sqrt((u * u).sum(1) * (v * v).sum(1))
-        enough = (n_pairs[rows] >= max(min_pairs, 2)) & (scale > 0)
-        value = (u * v).sum(1) / np.where(enough, scale, 1.0)
-        rho[rows] = np.where(enough, np.clip(value, -1.0, 1.0), np.nan)
-    return rho, n_pairs
+    return a, b, mask
 
 
 def _residual_block(

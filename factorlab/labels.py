@@ -18,7 +18,14 @@ from factorlab.errors import ConfigError
 if TYPE_CHECKING:
     from factorlab.market.store import Store
 
-__all__ = ["ForwardReturns", "LabelSettings", "forward_returns", "neutral_returns", "standardize"]
+__all__ = [
+    "ForwardReturns",
+    "LabelSettings",
+    "forward_returns",
+    "neutral_returns",
+    "return_values",
+    "standardize",
+]
 
 STANDARDS = ("rank", "zscore", "gaussian")
 
@@ -121,25 +128,35 @@ def forward_returns(
     Source: definitions §1 and §5; the report's "T+1~T+11".
     """
     start, stop, _ = (rows or slice(None)).indices(len(store.dates))
-    t_count = max(stop - start, 0)
-    last = min(stop + delay + horizon, len(store.dates))
-    close = store["close"][start:last] * store["adj_factor"][start:last]  # [T'+d+h, N]
-    values = np.full((t_count, close.shape[1]), np.nan)
-    n_exit = int(np.clip(close.shape[0] - delay - horizon, 0, t_count))
-    entry = close[delay : delay + n_exit]
-    leave = close[delay + horizon : delay + horizon + n_exit]
-    values[:n_exit] = leave / entry - 1.0
-    seen = np.isfinite(store["close"][start:stop])
-    no_entry = seen[:n_exit] & np.isnan(entry)
-    no_exit = seen[:n_exit] & np.isnan(leave) & ~np.isnan(entry)
+    values = return_values(store, horizon, delay, slice(start, stop))
+    close = store["close"][start : min(stop + delay + horizon, len(store.dates))]
+    n_exit = int(np.clip(close.shape[0] - delay - horizon, 0, len(values)))
+    seen = np.isfinite(close[: len(values)])
+    no_entry = np.isnan(close[delay : delay + n_exit])
+    no_exit = np.isnan(close[delay + horizon : delay + horizon + n_exit]) & ~no_entry
     return ForwardReturns(
         values,
         {
             "beyond_end": int(seen[n_exit:].sum()),
-            "no_entry_close": int(no_entry.sum()),
-            "no_exit_close": int(no_exit.sum()),
+            "no_entry_close": int((seen[:n_exit] & no_entry).sum()),
+            "no_exit_close": int((seen[:n_exit] & no_exit).sum()),
         },
     )
+
+
+def return_values(
+    store: Store, horizon: int, delay: int = 1, rows: slice | None = None
+) -> npt.NDArray[np.float64]:
+    """Return the values of `forward_returns` without the count of what is missing."""
+    from factorlab.kernels.compiled import frozen
+    from factorlab.kernels.returns import returns_block
+
+    start, stop, _ = (rows or slice(None)).indices(len(store.dates))
+    seen = slice(start, min(stop + delay + horizon, len(store.dates)))
+    close, adjust = (frozen(store[name][seen], np.float64) for name in ("close", "adj_factor"))
+    values = np.empty((max(stop - start, 0), close.shape[1]))
+    returns_block(close, adjust, delay, horizon, values)
+    return values
 
 
 def neutral_returns(
@@ -171,7 +188,7 @@ def neutral_returns(
     Industry and cap are those of `t`. Source: definitions §5.
     """
     rows = slice(*(rows or slice(None)).indices(len(store.dates)))
-    returns = forward_returns(store, settings.horizon, settings.delay, rows).values
+    returns = return_values(store, settings.horizon, settings.delay, rows)
     mask = universe[rows] & np.isfinite(returns)
     if settings.mask_unbuyable:
         mask &= _buyable_at_entry(store, rows, settings.delay)

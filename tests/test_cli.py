@@ -365,3 +365,54 @@ def test_a_corrupt_store_file(factor, sim_store, tmp_path, damage):
 def test_a_run_folder_without_a_run(tmp_path):
     line = refused(call("report", tmp_path))
     assert str(tmp_path) in line
+
+
+# Many factors
+
+
+@pytest.fixture
+def many(sim_store, tmp_path) -> Path:
+    """A folder of twelve factors, one of them a constant."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "factors"
+    folder.mkdir()
+    index = pd.DatetimeIndex(sim_store.dates, name="date")
+    for k in range(12):
+        score = rng.standard_normal(sim_store.shape) if k else np.ones(sim_store.shape)
+        pd.DataFrame(score, index, sim_store.assets).to_parquet(folder / f"f{k:02d}.parquet")
+    return folder
+
+
+def test_a_pattern_of_many_factors_is_ranked(many, sim_store, tmp_path):
+    out = tmp_path / "out"
+    done = call("evaluate", many / "*.parquet", "--store", sim_store.path, "--out", out, "--quiet")
+    assert done.exit_code == 0, done.output
+    assert Path(done.output.strip()) == out / "ranking.html"
+    table = pd.read_csv(out / "ranking.csv", encoding="utf-8-sig")
+    assert sorted(table["factor"].unique()) == [f"f{k:02d}" for k in range(1, 12)]
+    assert table["rank_icir"].is_monotonic_decreasing
+    page = (out / "ranking.html").read_text(encoding="utf-8")
+    assert "f00.parquet: not ranked" in page and "a constant ranks nothing" in page
+
+
+def test_a_few_factors_are_ranked_where_asked(many, sim_store, tmp_path):
+    options = ("--store", sim_store.path, "--out", tmp_path / "out", "--rank", "--sort", "nw_p")
+    done = call("evaluate", many / "f0[1-3].parquet", *options)
+    assert done.exit_code == 0, done.output
+    assert "Factors, the first 20" in done.output
+    table = pd.read_csv(tmp_path / "out" / "ranking.csv", encoding="utf-8-sig")
+    assert table["nw_p"].is_monotonic_increasing and table["factor"].nunique() == 3
+
+
+def test_bad_rankings_end_in_one_line(many, sim_store, tmp_path):
+    options = ("--store", sim_store.path, "--out", tmp_path / "out", "--rank")
+    line = refused(call("evaluate", many / "*.csv", *options))
+    assert "`FACTOR` must match files; got none" in line
+    line = refused(call("evaluate", many / "f01.parquet", *options, "--sort", "icir"))
+    assert "`key` must be one of" in line and "did you mean 'rank_icir'" in line
+    line = refused(call("evaluate", many / "f00.parquet", *options))
+    assert "a constant ranks nothing" in line
+    shutil.copytree(many, tmp_path / "again")
+    line = refused(call("evaluate", many / "f01.parquet", tmp_path / "again/f01.parquet", *options))
+    assert "must have different names; got 'f01'" in line
+    assert not (tmp_path / "out").exists()

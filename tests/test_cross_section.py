@@ -68,11 +68,6 @@ def test_ranks_of_values_that_differ_in_the_last_bit_only() -> None:
     np.testing.assert_array_equal(cs.ranks(row), [[5, 3.5, 6, 3.5, 2, 1]])
 
 
-def test_order_keeps_ties_by_column_and_puts_missing_last() -> None:
-    out = cs.order(np.array([[2.0, NAN, 1.0, 2.0, 1.0]]))
-    np.testing.assert_array_equal(out, [[2, 4, 0, 3, 1]])
-
-
 def test_ranks_ignore_a_monotone_transform_and_follow_a_permutation(panel: np.ndarray) -> None:
     r = cs.ranks(panel)
     np.testing.assert_array_equal(cs.ranks(np.exp(panel / 10)), r)

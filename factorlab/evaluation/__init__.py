@@ -5,15 +5,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from factorlab.evaluation.evaluator import evaluate
     from factorlab.evaluation.factor_file import read_factor
+    from factorlab.evaluation.quick import FactorSummary, factor_summary
+    from factorlab.evaluation.ranking import rank_factors
     from factorlab.evaluation.result import Evaluation
     from factorlab.evaluation.settings import EvaluationSettings
 
-__all__ = ["Evaluation", "EvaluationSettings", "evaluate", "read_factor"]
+__all__ = [
+    "Evaluation",
+    "EvaluationSettings",
+    "FactorSummary",
+    "evaluate",
+    "factor_summary",
+    "rank_factors",
+    "read_factor",
+]
 
 _HOME = {
     "Evaluation": "result",
     "EvaluationSettings": "settings",
+    "FactorSummary": "quick",
     "evaluate": "evaluator",
+    "factor_summary": "quick",
+    "rank_factors": "ranking",
     "read_factor": "factor_file",
 }
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from factorlab.evaluation.ic import Levels, rank_corr
+from factorlab.kernels.compiled import frozen, in_threads
+from factorlab.kernels.ranks import sorted_rows, spearman_block
 
 __all__ = ["factor_correlation"]
 
@@ -45,13 +46,17 @@ def factor_correlation(
     pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
     daily = {pair: np.full(rows.stop, np.nan) for pair in pairs}
 
-    for t in range(rows.start, rows.stop) if pairs else ():
-        by_score = {name: Levels.of(score[t]) for name, score in scores.items()}
-        for a, b in pairs:
-            one, two = by_score[a], by_score[b]
-            columns = np.flatnonzero(mask[t] & one.known & two.known)
-            if len(columns) >= min_pairs:
-                daily[a, b][t] = rank_corr(one.ranks(columns), two.ranks(columns))
+    def work(block: slice) -> None:
+        part = slice(rows.start + block.start, rows.start + block.stop)
+        inside = frozen(mask[part], np.bool_)
+        order = {name: sorted_rows(score[part]) for name, score in scores.items()}
+        count = np.empty(part.stop - part.start, dtype=np.int64)
+        for pair in pairs:
+            one, two = order[pair[0]], order[pair[1]]
+            spearman_block(*one, *two, inside, min_pairs, daily[pair][part], count)
+
+    if pairs:
+        in_threads(work, rows.stop - rows.start)
     out = []
     for a in names:
         for b in names:

@@ -9,17 +9,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from factorlab.errors import ConfigError, FactorError
+from factorlab.errors import ConfigError
 from factorlab.evaluation import ic
+from factorlab.evaluation.alignment import aligned, rows_of
 from factorlab.evaluation.benchmark import benchmark_table
 from factorlab.evaluation.correlation import factor_correlation
 from factorlab.evaluation.coverage import coverage_table, missing_reasons
-from factorlab.evaluation.factor_file import is_constant
-from factorlab.evaluation.group_test import GroupTest, Market
+from factorlab.evaluation.detail import (
+    ic_tables,
+    inference_tables,
+    likeness_tables,
+    risk_tables,
+)
+from factorlab.evaluation.group_test import TABLES, GroupTest, Market
+from factorlab.evaluation.groups import Ranked
 from factorlab.evaluation.result import COLUMNS, Evaluation
-from factorlab.evaluation.schedule import periods, weekly_schedule
+from factorlab.evaluation.schedule import months, periods, trade_schedule
 from factorlab.evaluation.settings import EvaluationSettings
-from factorlab.evaluation.span import Span, load_span
+from factorlab.evaluation.span import load_span
+from factorlab.kernels.compiled import in_threads
 from factorlab.market.ledger import Ledger
 from factorlab.panel import Panel
 from factorlab.progress import SILENT, Progress
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 CORRELATION_POOL = "all_share"
-ROW_BLOCK = 64  # sessions aligned at a time, which stay in the cache
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -42,6 +49,7 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     universe: Mask | None = None,
     progress: Progress = SILENT,
+    styles: Mapping[str, Panel] | None = None,
 ) -> Evaluation:
     """Measure factors on a store: RankIC, groups, performance, correlation, coverage, ledgers.
 
@@ -60,6 +68,8 @@ def evaluate(
         left out and counted. All by default.
     progress : Progress
         Where to show how far the work is.
+    styles : mapping of str to Panel, optional
+        Exposures known at `t`, to correlate the factors with and to take out of their IC.
 
     Returns
     -------
@@ -84,21 +94,23 @@ def evaluate(
     pools = settings.chosen_pools(store.pools)
     if not pools:
         raise ConfigError("`pools` must name a pool; got none in the store; ingest members")
-    schedule = weekly_schedule(store.dates, settings.start, settings.end)
+    schedule = trade_schedule(store.dates, settings.start, settings.end, settings.rebalance)
     start = int(np.searchsorted(store.dates, np.datetime64(settings.start, "D")))
     first, last = min(start, int(schedule.signal[0])), int(schedule.exit[-1])
     rows = slice(first, last + 1)
-    steps = 3 + len(scores) * len(pools) * len(settings.modes)
+    steps = 4 + len(scores) * len(pools) * len(settings.modes)
     with progress.stage("evaluate", steps) as tick:
         span = load_span(store, first, last)
         ledgers: list[Ledger] = []
         values: dict[str, Array] = {}
         for name, panel in scores.items():
-            values[name], ledger = _aligned(name, panel, span, universe, rows)
+            values[name], ledger = aligned(name, panel, span, universe, rows)
             ledgers.append(ledger)
         members = {pool: store.members(pool)[rows] for pool in pools}
         ic_rows = slice(start - first, last + 1 - first)
-        years = periods(span.dates, ic_rows.start - 1, ic_rows.stop - 1)[1:]
+        ic_ends = ic_rows.start - 1, ic_rows.stop - 1
+        years = periods(span.dates, *ic_ends)[1:]
+        months_of = months(store.dates, ic_ends[0] + first, ic_ends[1] + first, origin=first)
         tick(1, "prices")
 
         series = ic.ic_series(
@@ -115,16 +127,27 @@ def evaluate(
         ledgers += [item.ledger for item in series.values()]
 
         market = Market(store, span, schedule, members, settings)
-        ranked = {name: market.sort_signals(score) for name, score in values.items()}
-        done = []
-        for factor in values:
-            for pool in pools:
-                for mode in settings.modes:
-                    done.append(market.test(factor, pool, mode, ranked[factor]))
-                    tick(1, f"{factor} {pool} {mode}")
+        tests = [(pool, mode) for pool in pools for mode in settings.modes]
+        done: list[GroupTest] = []
+        for factor, score in values.items():
+            ranked = market.sort_signals(score)
+
+            def work(part: slice, factor: str = factor, ranked: Ranked = ranked) -> GroupTest:
+                pool, mode = tests[part.start]
+                return market.test(factor, pool, mode, ranked)
+
+            done += in_threads(work, len(tests), block=1)
+            tick(len(tests), f"{factor}, groups")
         ledgers += [ledger for item in done for ledger in item.ledgers]
 
-        inside = members[CORRELATION_POOL if CORRELATION_POOL in members else pools[0]]
+        widest = CORRELATION_POOL if CORRELATION_POOL in members else pools[0]
+        inside = members[widest]
+        known = {k: rows_of(x, span.dates, span.assets) for k, x in (styles or {}).items()}
+        least = settings.min_pairs
+        detail = ic_tables(store, values, members, first, ic_rows, settings, known)
+        groups = settings.n_groups(widest)
+        detail |= likeness_tables(values, inside, span.dates, ic_rows, groups, least, known)
+        tick(1, "decay, groups of stocks")
         reasons = missing_reasons(
             store, rows, settings.universe, None if universe is None else universe[rows]
         )
@@ -132,15 +155,14 @@ def evaluate(
             "ic_daily": ic.ic_daily(series, span.dates),
             "ic_summary": ic.ic_summary(series),
             "ic_yearly": ic.ic_yearly(series, years),
+            "ic_monthly": ic.ic_monthly(series, months_of),
+            **{name: _stack(done, name) for name in TABLES},
+            **inference_tables(series),
+            **detail,
             "schedule": schedule.to_frame(store.dates),
-            "group_annual": _stack(done, "group_annual"),
-            "top_nav": _stack(done, "top_nav"),
-            "top_summary": _stack(done, "top_summary"),
-            "top_yearly": _stack(done, "top_yearly"),
             "correlation": factor_correlation(values, inside, ic_rows, settings.min_pairs),
             "coverage": coverage_table(values, members, reasons, years),
             "ledger": pd.concat([item.to_frame() for item in ledgers], ignore_index=True),
-            "events": _stack(done, "events"),
             "benchmark": benchmark_table(
                 store.dates,
                 {pool: store.index_close(pool) for pool in pools},
@@ -149,51 +171,9 @@ def evaluate(
                 settings.annualisation,
             ),
         }
+        tables |= risk_tables(tables["top_nav"], settings.annualisation)
         tick(1, "tables")
     return Evaluation(tables, settings.to_dict(), store.hash)
-
-
-def _aligned(
-    name: str, panel: Panel, span: Span, universe: Mask | None, rows: slice
-) -> tuple[Array, Ledger]:
-    """Scores on the axes of the span, and the account of those left out."""
-    same = len(panel.dates) > 0 and np.array_equal(panel.assets, span.assets)
-    at = np.searchsorted(panel.dates, span.dates).clip(max=max(len(panel.dates) - 1, 0))
-    score = np.empty(span.price.shape)
-    given = outside = left = 0
-    for start in range(0, len(score), ROW_BLOCK):
-        part = slice(start, start + ROW_BLOCK)
-        if same:  # the common case needs no look-up by stock
-            block = panel.values[at[part]].astype(np.float64)
-            block[panel.dates[at[part]] != span.dates[part]] = np.nan
-        else:
-            block = panel.align(span.dates[part], span.assets).values
-        keep = np.isfinite(block)
-        finite = int(np.count_nonzero(keep))
-        given += block.size - int(np.count_nonzero(np.isnan(block)))
-        if universe is not None:
-            keep &= universe[rows][part]
-        kept = int(np.count_nonzero(keep))
-        outside += finite - kept
-        left += kept
-        block[~keep] = np.nan
-        score[part] = block
-    infinite = given - outside - left
-    removed = [("infinite", infinite)]
-    if universe is not None:
-        removed.append(("outside the universe", outside))
-    if not left:
-        raise FactorError(
-            f"`scores` must have a value between {span.dates[0]} and {span.dates[-1]}; got none in"
-            f" factor {name!r}; check its dates and codes, or the span of the evaluation"
-        )
-    if is_constant(score):
-        raise FactorError(
-            f"`scores` must differ between the stocks of a date; got one value a date in factor"
-            f" {name!r}; a constant ranks nothing, so give another factor"
-        )
-    ledger = Ledger(f"Scores {name}", "stock-days", given, removed, left)
-    return score, ledger.check()
 
 
 def _stack(tests: list[GroupTest], table: str) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +12,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from factorlab.evaluation.benchmark import cap_weighted
+from factorlab.evaluation.costs import net_levels, trade_costs
+from factorlab.evaluation.doubtful import VARIANTS, doubtful_signals
+from factorlab.evaluation.group_events import count_events, list_events, pool_changes
+from factorlab.evaluation.group_stats import (
+    adjacent_in_order,
+    capacity,
+    hit_rate,
+    long_short,
+    monotonicity,
+)
 from factorlab.evaluation.groups import (
     GroupPath,
+    Ranked,
     Targets,
     TradeState,
     choose_targets,
     simulate,
     sort_signals,
-    top_only,
 )
 from factorlab.evaluation.performance import (
     annual_return,
@@ -35,9 +46,15 @@ from factorlab.market.rules import tradability
 if TYPE_CHECKING:
     from factorlab.market.store import Store
 
-__all__ = ["GroupTest", "Market"]
+__all__ = ["TABLES", "GroupTest", "Market"]
 
 EXIT_LOSS = 0.5  # definitions §2: exits whose last prices are missing, shown at −50 %
+
+# Tables that a test gives, each with the columns of `result.COLUMNS`.
+TABLES = (
+    *("group_annual", "group_summary", "group_variants", "group_events"),
+    *("top_nav", "top_summary", "top_yearly", "events"),
+)
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -54,6 +71,8 @@ class GroupTest:
 
 class Market:
     """What all group tests of an evaluation share, computed once.
+
+    Its tests may run in several threads.
 
     Parameters
     ----------
@@ -81,23 +100,34 @@ class Market:
             schedule.signal - span.first, schedule.trade - span.first, schedule.exit - span.first
         )
         self.state = _trade_state(store, span, schedule)
+        self.doubtful = doubtful_signals(store, schedule.signal)
+        self._touched = {
+            (pool, rule): bool((mask & member[self.schedule.signal]).any())
+            for pool, member in members.items()
+            for rule, mask in self.doubtful.items()
+        }
+        born = store.first_bar.astype(np.int64) - span.first
+        self.changes = {
+            pool: pool_changes(member, born, self.schedule) for pool, member in members.items()
+        }
         self.index = {pool: np.asarray(store.index_close(pool)[span.rows]) for pool in members}
         self.stand_in = cap_weighted(store, span, tuple(members))
         cut = span.truncated & (span.last_bar >= 0) & (span.last_bar < len(span.dates) - 1)
         self.cut_price = span.price_with_exits_cut(EXIT_LOSS) if cut.any() else None
         self._equal: dict[tuple[str, int, int], Array] = {}
+        self._lock = Lock()
 
-    def sort_signals(self, score: Array) -> list[Ints]:
+    def sort_signals(self, score: Array) -> Ranked:
         """Sort a factor's stocks at each signal, for all its tests."""
         return sort_signals(score, self.schedule)
 
-    def test(self, factor: str, pool: str, mode: str, ranked: list[Ints]) -> GroupTest:
+    def test(self, factor: str, pool: str, mode: str, ranked: Ranked) -> GroupTest:
         """Run the groups of one factor in one pool under one mode.
 
         Parameters
         ----------
         factor, pool, mode : str
-        ranked : list of ndarray of int64, length K
+        ranked : tuple of ndarray
             From `sort_signals`.
 
         Returns
@@ -106,55 +136,62 @@ class Market:
         """
         head = {"factor": factor, "pool": pool, "mode": mode}
         q = self.settings.n_groups(pool)
-        members = self.members[pool]
-        targets = choose_targets(
-            f"Groups {factor} {pool} {mode}",
-            *(ranked, members, self.span, self.schedule, self.state, q, mode),
-        )
+        name = f"Groups {factor} {pool} {mode}"
+        targets = self._targets(name, pool, mode, ranked, ())
         filled = targets.filled()
         if not len(filled):
-            what = {"asset": "", "event": "no_groups", "date": self._date(len(self.span.dates) - 1)}
+            what = {"asset": "", "event": "no_groups", "date": self.span.date(len(self.span.dates))}
             what["detail"] = f"no signal session has {q} stocks with a score"
-            empty = {name: pd.DataFrame() for name in ("group_annual", "top_nav", "top_summary")}
-            empty |= {"top_yearly": pd.DataFrame(), "events": pd.DataFrame([head | what])}
-            return GroupTest(empty, [targets.ledger])
+            empty = {name: pd.DataFrame() for name in TABLES}
+            return GroupTest(empty | {"events": pd.DataFrame([head | what])}, [targets.ledger])
         bounds = int(filled[0]), int(filled[-1])
         schedule, state = self.schedule.cut(*bounds), self.state.cut(*bounds)
         targets = targets.cut(*bounds)
         path = simulate(self.span.price, self.span, schedule, targets, state, q, mode)
-        cut_nav = path.nav[:, -1]
-        cut = any(e.event == "bars_end" and e.group == q - 1 for e in path.exits)
-        if cut and self.cut_price is not None:  # else the top group never held such a stock
-            top = top_only(targets, q - 1)
-            cut_nav = simulate(self.cut_price, self.span, schedule, top, state, 1, mode).nav[:, 0]
         first, last = int(schedule.trade[0]), int(schedule.exit[-1])
         year = self.settings.annualisation
-        groups = pd.DataFrame(
-            {
-                **head,
-                "group": np.arange(1, q + 1),
-                "annual_return": [annual_return(nav, year) for nav in path.nav.T],
-                "mean_members": path.members.mean(0),
-            }
-        )
         total, price = self.stand_in[pool].levels(first, last)
         level = self.index[pool][first : last + 1]
         equal = self._equal_weight(pool, schedule, state, bounds)
         nav, benchmark = path.nav[:, -1], level / level[0]
+        ratio = nav / benchmark
+        known = bool(np.isfinite(level).all())
+        rows = schedule.trade - first
+        net, costs = path.nav, np.zeros_like(path.bought)
+        if self.settings.costs is not None:
+            days = self.span.dates[schedule.trade]
+            costs = trade_costs(path.bought, path.sold, days, self.settings.costs)
+            net = net_levels(path.nav, rows, costs)
+        spread = long_short(nav, path.nav[:, 0])
+        annual = np.array([annual_return(x, year) for x in path.nav.T])
+        paid = np.array([_annual_from_one(x, year) for x in net.T])
+        turnover = _column_means(path.turnover)
+
+        groups = pd.DataFrame(
+            {
+                **head,
+                "group": np.arange(1, q + 1),
+                "annual_return": annual,
+                "mean_members": path.members.mean(0),
+                "annual_return_net": paid,
+                "one_way_turnover": turnover,
+            }
+        )
         top_nav = pd.DataFrame(
             {
                 "date": self.span.dates[first : last + 1].astype("datetime64[ns]"),
                 **head,
                 "nav": nav,
                 "benchmark_nav": benchmark,
-                "excess_nav": nav / benchmark,
+                "excess_nav": ratio,
                 "benchmark_total_return_nav": total,
                 "equal_weight_nav": equal,
+                "net_nav": net[:, -1],
+                "bottom_nav": path.nav[:, 0],
+                "long_short_nav": spread,
             }
         )
-        ratio = nav / benchmark
-        known = bool(np.isfinite(level).all())
-        turnover = path.turnover[:, -1][~np.isnan(path.turnover[:, -1])]
+        variants = self._variants(head, ranked, bounds, targets, path)
         summary = head | {
             "annual_return": annual_return(nav, year),
             "sharpe": sharpe_ratio(nav, year),
@@ -164,92 +201,145 @@ class Market:
             "annual_excess_ratio": annual_return(ratio, year),
             "excess_sharpe": sharpe_ratio(ratio, year) if known else np.nan,
             "excess_max_drawdown": max_drawdown(ratio),
-            "one_way_turnover": float(turnover.mean()) if len(turnover) else np.nan,
+            "one_way_turnover": turnover[-1],
             "total_return_excess_ratio": annual_return(nav / total, year),
             "dividend_part": annual_return(total, year) - annual_return(price, year),
             "n_returns": len(nav) - 1,
-            "n_rebalances": int(np.count_nonzero([len(c) for c in targets.columns])),
-            "annual_return_exit_minus50": annual_return(cut_nav, year),
+            "n_rebalances": len(targets.filled()),
+            "annual_return_exit_minus50": variants["annual_return"].iloc[1],
+            "equal_weight_annual": annual_return(equal, year),
+            "equal_weight_excess_ratio": annual_return(nav / equal, year),
+            "annual_return_net": paid[-1],
+            "annual_excess_ratio_net": _annual_from_one(net[:, -1] / benchmark, year),
+            "annual_cost": float(costs[:, -1].sum()) * year / (len(nav) - 1),
         }
-        yearly = yearly_table(
-            nav, level, first, periods(self.span.dates, first, last), self.settings.annualisation
-        )
+        ends = np.append(rows, last - first)
+        over_index, n_index = hit_rate(nav, level, ends)
+        over_bottom, n_periods = hit_rate(nav, path.nav[:, 0], ends)
+        settings = self.settings
+        fits = capacity(path.shares, settings.capacity_share, settings.capacity_trades)
+        whole = head | {
+            "bottom_annual": annual[0],
+            "long_short_annual": annual_return(spread, year),
+            "long_short_sharpe": sharpe_ratio(spread, year),
+            "long_short_max_drawdown": max_drawdown(spread),
+            "long_short_turnover": turnover[0] + turnover[-1],
+            "monotonicity": monotonicity(annual),
+            "adjacent_in_order": adjacent_in_order(annual),
+            "hit_index": over_index,
+            "hit_equal_weight": hit_rate(nav, equal, ends)[0],
+            "hit_bottom": over_bottom,
+            "n_periods": n_periods,
+            "n_periods_index": n_index,
+            "day_amount_per_cny": fits[0],
+            "capacity_cny": fits[1],
+            "n_trades": fits[2],
+            "n_trades_unknown": len(path.shares) - fits[2],
+        }
+        yearly = yearly_table(nav, level, first, periods(self.span.dates, first, last), year)
         tables = {
             "group_annual": groups,
+            "group_summary": pd.DataFrame([whole]),
+            "group_variants": variants,
+            "group_events": count_events(head, path, targets, self.changes[pool].cut(*bounds)),
             "top_nav": top_nav,
             "top_summary": pd.DataFrame([summary]),
             "top_yearly": yearly.assign(**head),
-            "events": self._events(head, path, level, first, targets),
+            "events": list_events(
+                head, path, level, first, targets, self.span, settings.max_events
+            ),
         }
         ledgers = [targets.ledger]
         if mode == "realistic":
             ledgers += _trade_ledgers(f"{factor} {pool}", path.counts)
         return GroupTest(tables, ledgers)
 
+    def _targets(
+        self, name: str, pool: str, mode: str, ranked: Ranked, rules: tuple[str, ...]
+    ) -> Targets:
+        q, left_out = self.settings.n_groups(pool), {rule: self.doubtful[rule] for rule in rules}
+        members, state = self.members[pool], self.state
+        return choose_targets(
+            name, ranked, members, self.span, self.schedule, state, q, mode, left_out
+        )
+
+    def _variants(
+        self,
+        head: dict[str, str],
+        ranked: Ranked,
+        bounds: tuple[int, int],
+        targets: Targets,
+        path: GroupPath,
+    ) -> pd.DataFrame:
+        """Run the test again without doubtful stock-days; only where that changes something."""
+        pool, mode = head["pool"], head["mode"]
+        q, year = self.settings.n_groups(pool), self.settings.annualisation
+        schedule, state = self.schedule.cut(*bounds), self.state.cut(*bounds)
+        first, last = int(schedule.trade[0]), int(schedule.exit[-1])
+        level = self.index[pool][first : last + 1]
+        out = []
+        for variant, rules, cut in VARIANTS:
+            other, wanted, left = path, targets, 0
+            if any(self._touched[pool, rule] for rule in rules):
+                whole = self._targets(variant, pool, mode, ranked, rules)
+                left = sum(count for rule, count in whole.ledger.rows if rule in rules)
+                wanted = whole.cut(*bounds) if left else targets
+            ends = cut and self.cut_price is not None
+            if left or (ends and any(e.event == "bars_end" for e in path.exits)):
+                price = self.cut_price if ends and self.cut_price is not None else self.span.price
+                other = simulate(price, self.span, schedule, wanted, state, q, mode)
+            nav = other.nav
+            annual = np.array([annual_return(x, year) for x in nav.T])
+            out.append(
+                head
+                | {
+                    "variant": variant,
+                    "left_out": left,
+                    "annual_return": annual[-1],
+                    "annual_excess_ratio": annual_return(nav[:, -1] / level, year),
+                    "long_short_annual": annual_return(long_short(nav[:, -1], nav[:, 0]), year),
+                    "monotonicity": monotonicity(annual),
+                    "one_way_turnover": _column_means(other.turnover)[-1],
+                }
+            )
+        return pd.DataFrame(out)
+
     def _equal_weight(
         self, pool: str, schedule: Schedule, state: TradeState, bounds: tuple[int, int]
     ) -> Array:
         """All members with a close at the trade, at equal weights on the same schedule."""
         key = (pool, *bounds)
-        if key not in self._equal:
-            columns = []
-            for signal, trade in zip(schedule.signal, schedule.trade, strict=True):
-                use = self.members[pool][signal] & self.span.traded[trade]
-                columns.append(np.flatnonzero(use & (self.span.gone > trade)))
-            groups = [np.zeros(len(c), dtype=np.int64) for c in columns]
-            targets = Targets(columns, groups, Ledger(pool, "stock-rebalances", 0))
-            path = simulate(self.span.price, self.span, schedule, targets, state, 1, mode="drop")
-            self._equal[key] = path.nav[:, 0]
-        return self._equal[key]
+        with self._lock:
+            if key not in self._equal:
+                wanted = self.members[pool][schedule.signal] & self.span.traded[schedule.trade]
+                wanted &= self.span.gone > schedule.trade[:, None]
+                targets = Targets.of_mask(wanted, Ledger(pool, "stock-rebalances", 0))
+                path = simulate(self.span.price, self.span, schedule, targets, state, 1, "drop")
+                self._equal[key] = path.nav[:, 0]
+            return self._equal[key]
 
-    def _events(
-        self, head: dict[str, str], path: GroupPath, level: Array, first: int, targets: Targets
-    ) -> pd.DataFrame:
-        """What happened to the holdings of the test, and to its benchmark."""
-        rows = []
-        for item in sorted(path.exits, key=lambda e: (e.row, e.column, e.group)):
-            last = int(self.span.last_bar[item.column])
-            gap = int(self.span.gone[item.column]) - last - 1
-            weight = f"group {item.group + 1}, weight {item.weight:.4f}"
-            day = self._date(last).date()
-            detail = f"{weight}, last bar {day}, {gap} sessions without a bar before the delisting"
-            what = {"asset": str(self.span.assets[item.column]), "event": item.event}
-            rows.append(head | what | {"date": self._date(item.row), "detail": detail})
-        hidden = len(rows) - self.settings.max_events
-        if hidden > 0:
-            rows = rows[: self.settings.max_events]
-            what = {"asset": "", "event": "more_events", "date": rows[-1]["date"]}
-            rows.append(head | what | {"detail": f"{hidden} further events are not listed"})
-        missing = np.flatnonzero(np.isnan(level))
-        if len(missing):
-            what = {"asset": "", "event": "index_level_missing"}
-            what |= {"date": self._date(first + int(missing[0]))}
-            day = self._date(first + int(missing[-1])).date()
-            what["detail"] = (
-                f"{len(missing)} of {len(level)} sessions have no index level, the last {day}:"
-                " the excess over the index of a period with one of them is not known"
-            )
-            rows.append(head | what)
-        idle = sum(not len(c) for c in targets.columns)
-        if idle:
-            what = {"asset": "", "event": "not_rebalanced", "date": self._date(first)}
-            detail = f"{idle} weeks had fewer scores than groups; the holdings were kept"
-            rows.append(head | what | {"detail": detail})
-        frame = pd.DataFrame(rows)
-        if len(frame):
-            frame["date"] = frame["date"].astype("datetime64[ns]")
-        return frame
 
-    def _date(self, row: int) -> pd.Timestamp:
-        """Date of a row of the span; of a row before it, the first one."""
-        return pd.Timestamp(self.span.dates[min(max(row, 0), len(self.span.dates) - 1)])
+def _annual_from_one(level: Array, annualisation: int) -> float:
+    """Annual return of a level that stood at 1 before its first build was paid."""
+    return float(level[-1] ** (annualisation / (len(level) - 1)) - 1.0)
+
+
+def _column_means(x: Array) -> Array:
+    """Means of the known values of each column; NaN where there is none."""
+    known = ~np.isnan(x)
+    count = known.sum(0)
+    total = np.where(known, x, 0.0).sum(0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _trade_state(store: Store, span: Span, schedule: Schedule) -> TradeState:
     flags = [tradability(store, slice(int(t), int(t) + 1)) for t in schedule.trade]
     suspended = np.stack([~span.traded[t - span.first] for t in schedule.trade])
     up = np.concatenate([f.at_up for f in flags])
-    return TradeState(suspended, up, np.concatenate([f.at_down for f in flags]))
+    down = np.concatenate([f.at_down for f in flags])
+    known = "amount" in store.fields
+    amount = np.stack([store["amount"][int(t)] for t in schedule.trade]) if known else None
+    return TradeState(suspended, up, down, amount)
 
 
 def _trade_ledgers(name: str, counts: dict[str, int]) -> list[Ledger]:

@@ -1,36 +1,42 @@
-"""Weekly group backtests: sort, split, hold at equal weights, and count what could not trade.
+"""Group backtests: sort, split, hold at equal weights, and count what could not trade.
 
-Positions are kept as one sparse list of (group, stock, value) for all groups of a test, so that a
-week costs one gather of its prices. Rows are those of a `Span`.
+The loops are compiled (`factorlab.kernels`): here their inputs are laid out, and what they give is
+named. Rows are those of a `Span`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from factorlab.evaluation.book import Book, sum_by_group
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span
+from factorlab.kernels.book import COUNTS, hold
+from factorlab.kernels.compiled import frozen
+from factorlab.kernels.ranks import sorted_rows
+from factorlab.kernels.targets import split
 from factorlab.market.ledger import Ledger
 
 __all__ = [
     "Exit",
     "GroupPath",
+    "Ranked",
     "Targets",
     "TradeState",
     "choose_targets",
     "simulate",
     "sort_signals",
-    "top_only",
 ]
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Ranked = tuple[npt.NDArray[np.int32], Ints]
+
+EVENTS = ("bars_end", "delisting_exit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +46,20 @@ class TradeState:
     Attributes
     ----------
     suspended, at_up, at_down : ndarray of bool, shape [K, N]
+    amount : ndarray of float64, shape [K, N], optional
+        Turnover of the stock on the trade session, CNY.
     """
 
     suspended: Mask
     at_up: Mask
     at_down: Mask
+    amount: Array | None = None
 
     def cut(self, first: int, last: int) -> TradeState:
         """Rebalances `first` to `last`, both included."""
         part = slice(first, last + 1)
-        return TradeState(self.suspended[part], self.at_up[part], self.at_down[part])
+        amount = None if self.amount is None else self.amount[part]
+        return TradeState(self.suspended[part], self.at_up[part], self.at_down[part], amount)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +68,50 @@ class Targets:
 
     Attributes
     ----------
-    columns, groups : list of ndarray of int64, length K
-        Stocks and their groups 0..Q−1, Q − 1 the highest scores; empty where fewer stocks than
-        groups had a score, which leaves the portfolios as they are.
+    starts : ndarray of int64, shape [K + 1]
+        Rebalance k wants the positions ``starts[k]`` to ``starts[k + 1]`` of the lists below; none
+        where fewer stocks than groups had a score, which leaves the portfolios as they are.
+    column, group : ndarray of int64, shape [M]
+        Stocks and their groups 0..Q−1, Q − 1 the highest scores.
     ledger : Ledger
         Members at the signal sessions, down to the stocks that were grouped.
+    ties : tuple of int
+        Grouped stocks that share their score with another, and those of them whose equals were
+        parted by a border of groups.
     """
 
-    columns: list[Ints]
-    groups: list[Ints]
+    starts: Ints
+    column: Ints
+    group: Ints
     ledger: Ledger
+    ties: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of_mask(cls, wanted: Mask, ledger: Ledger) -> Targets:
+        """One group of all wanted stocks; `wanted` has shape [K, N]."""
+        column = np.nonzero(wanted)[1]
+        starts = np.concatenate(([0], np.cumsum(wanted.sum(1))))
+        return cls(starts, column, np.zeros(len(column), dtype=np.int64), ledger)
+
+    @property
+    def columns(self) -> list[Ints]:
+        """Stocks of each rebalance."""
+        return np.split(self.column, self.starts[1:-1])
+
+    @property
+    def groups(self) -> list[Ints]:
+        """Groups of the stocks of each rebalance."""
+        return np.split(self.group, self.starts[1:-1])
 
     def filled(self) -> Ints:
         """Rebalances that have targets."""
-        return np.flatnonzero([len(c) > 0 for c in self.columns])
+        return np.flatnonzero(np.diff(self.starts))
 
     def cut(self, first: int, last: int) -> Targets:
         """Rebalances `first` to `last`, both included."""
-        part = slice(first, last + 1)
-        return Targets(self.columns[part], self.groups[part], self.ledger)
+        at = self.starts[first : last + 2]
+        part = slice(at[0], at[-1])
+        return Targets(at - at[0], self.column[part], self.group[part], self.ledger, ties=self.ties)
 
 
 @dataclass(frozen=True)
@@ -92,7 +127,7 @@ class Exit:
         ``'delisting_exit'``: paid its last price; ``'bars_end'``: its last bar, with a delisting
         only later.
     weight : float
-        Share of its group's value at the end of the week.
+        Share of its group's value at the next trade.
     """
 
     row: int
@@ -117,6 +152,12 @@ class GroupPath:
     exits : list of Exit
     counts : dict of str to int
         Positions at trades, for the ledgers.
+    bought, sold : ndarray of float64, shape [K, Q]
+        Stock bought and sold at each trade, the first build included, as shares of the group's
+        value; what a delisted stock paid is not sold.
+    shares : ndarray of float64
+        Of each trade of the top group after the first build: weight traded over the stock's
+        turnover on that session, 1/CNY; empty where amounts are not known.
     """
 
     nav: Array
@@ -124,9 +165,12 @@ class GroupPath:
     members: Ints
     exits: list[Exit] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    bought: Array = field(default_factory=lambda: np.empty((0, 0)))
+    sold: Array = field(default_factory=lambda: np.empty((0, 0)))
+    shares: Array = field(default_factory=lambda: np.empty(0))
 
 
-def sort_signals(score: Array, schedule: Schedule) -> list[Ints]:
+def sort_signals(score: Array, schedule: Schedule) -> Ranked:
     """Sort each signal session's scored stocks, lowest first, ties by code.
 
     Parameters
@@ -138,25 +182,24 @@ def sort_signals(score: Array, schedule: Schedule) -> list[Ints]:
 
     Returns
     -------
-    list of ndarray of int64, length K
-        Columns.
+    places : ndarray of int32, shape [K, N]
+        Columns, ``-1 - column`` where the score equals the one before.
+    counts : ndarray of int64, shape [K]
+        Stocks with a score.
     """
-    out = []
-    for signal in schedule.signal:
-        columns = np.flatnonzero(~np.isnan(score[signal]))
-        out.append(columns[np.argsort(score[signal, columns], kind="stable")])
-    return out
+    return sorted_rows(score[schedule.signal])
 
 
 def choose_targets(
     name: str,
-    ranked: list[Ints],
+    ranked: Ranked,
     members: Mask,
     span: Span,
     schedule: Schedule,
     state: TradeState,
     n_groups: int,
     mode: str,
+    left_out: Mapping[str, Mask] | None = None,
 ) -> Targets:
     """Split each signal session's stocks into groups by score.
 
@@ -167,7 +210,7 @@ def choose_targets(
     ----------
     name : str
         Name of the ledger.
-    ranked : list of ndarray of int64, length K
+    ranked : tuple of ndarray
         From `sort_signals`.
     members : ndarray of bool, shape [n, N]
         The pool.
@@ -181,6 +224,8 @@ def choose_targets(
         'drop' leaves out what is suspended or closes at a limit on the trade session before it
         groups; 'realistic' groups what the signal session shows. Both leave out a stock that was
         delisted by then.
+    left_out : mapping of str to ndarray of bool, shape [K, N], optional
+        Further stocks not to group, by the name of the rule.
 
     Returns
     -------
@@ -190,41 +235,26 @@ def choose_targets(
     -----
     Source: definitions §1 and §10.
     """
-    rules = ["delisted before the trade"]
+    tests = dict(left_out or {})
+    tests["delisted before the trade"] = span.gone <= schedule.trade[:, None]
     if mode == "drop":
-        rules += ["suspended at the trade", "at the up limit at the trade"]
-        rules += ["at the down limit at the trade"]
-    removed = dict.fromkeys(["no score at the signal", *rules, "fewer stocks than groups"], 0)
-    total = kept = 0
-    columns: list[Ints] = []
-    groups: list[Ints] = []
-    for k, (signal, trade) in enumerate(zip(schedule.signal, schedule.trade, strict=True)):
-        size = int(np.count_nonzero(members[signal]))
-        use = ranked[k][members[signal, ranked[k]]]
-        total += size
-        removed["no score at the signal"] += size - len(use)
-        tests = [span.gone <= trade]
-        if mode == "drop":
-            tests += [state.suspended[k], state.at_up[k], state.at_down[k]]
-        for rule, test in zip(rules, tests, strict=True):
-            left = use[~test[use]]
-            removed[rule] += len(use) - len(left)
-            use = left
-        if len(use) < n_groups:
-            removed["fewer stocks than groups"] += len(use)
-            use = use[:0]
-        kept += len(use)
-        columns.append(use)
-        groups.append(np.arange(len(use)) * n_groups // max(len(use), 1))
-    ledger = Ledger(name, "stock-rebalances", total, list(removed.items()), kept).check()
-    return Targets(columns, groups, ledger)
-
-
-def top_only(targets: Targets, group: int) -> Targets:
-    """Return one group's targets, as group 0."""
-    keep = [g == group for g in targets.groups]
-    columns = [c[m] for c, m in zip(targets.columns, keep, strict=True)]
-    return Targets(columns, [np.zeros(len(c), dtype=np.int64) for c in columns], targets.ledger)
+        tests["suspended at the trade"] = state.suspended
+        tests["at the up limit at the trade"] = state.at_up
+        tests["at the down limit at the trade"] = state.at_down
+    rule = np.zeros(state.suspended.shape, dtype=np.int8)
+    for number, test in reversed(list(enumerate(tests.values(), start=1))):
+        rule[test] = number  # the first rule that holds is written last
+    inside = members[schedule.signal]
+    total = int(np.count_nonzero(inside))
+    removed = np.zeros(len(tests) + 2, dtype=np.int64)
+    starts = np.empty(len(schedule) + 1, dtype=np.int64)
+    columns, groups = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
+    ties = np.zeros(2, dtype=np.int64)
+    kept = split(*ranked, inside, rule, n_groups, removed, starts, columns, groups, ties)
+    rules = ["no score at the signal", *tests, "fewer stocks than groups"]
+    lines = [(rule, int(count)) for rule, count in zip(rules, removed, strict=True)]
+    ledger = Ledger(name, "stock-rebalances", total, lines, int(kept)).check()
+    return Targets(starts, columns[:kept], groups[:kept], ledger, (int(ties[0]), int(ties[1])))
 
 
 def simulate(
@@ -269,55 +299,40 @@ def simulate(
     GroupPath
         ``turnover = 1/2 sum |w_target - w_drifted|`` with cash counted as an asset.
     """
-    n_assets = price.shape[1]
-    start = int(schedule.trade[0])
-    nav = np.ones((int(schedule.exit[-1]) - start + 1, n_groups))
-    path = GroupPath(
-        nav=nav,
-        turnover=np.full((len(schedule) - 1, n_groups), np.nan),
-        members=np.zeros((len(schedule), n_groups), dtype=np.int64),
-        counts={"held": 0, "carried_suspended": 0, "carried_down": 0, "sold": 0}
-        | {"wanted": 0, "unbought_suspended": 0, "unbought_up": 0}
-        | {"unbought_no_capital": 0, "bought": 0},
+    count = len(schedule)
+    nav = np.ones((int(schedule.exit[-1] - schedule.trade[0]) + 1, n_groups))
+    turnover = np.full((count, n_groups), np.nan)
+    bought, sold = np.zeros((count, n_groups)), np.zeros((count, n_groups))
+    members = np.zeros((count, n_groups), dtype=np.int64)
+    counts = np.zeros(len(COUNTS), dtype=np.int64)
+    amount = np.empty((0, 0)) if state.amount is None else state.amount
+    exits, shares = hold(
+        frozen(price, np.float64),
+        frozen(schedule.trade, np.int64),
+        frozen(schedule.exit, np.int64),
+        frozen(targets.starts, np.int64),
+        frozen(targets.column, np.int64),
+        frozen(targets.group, np.int64),
+        frozen(state.suspended, np.bool_),
+        frozen(state.at_up, np.bool_),
+        frozen(state.at_down, np.bool_),
+        frozen(span.gone, np.int64),
+        frozen(span.dies, np.bool_),
+        frozen(span.last_bar, np.int64),
+        frozen(span.truncated, np.bool_),
+        mode == "realistic",
+        frozen(amount, np.float64),
+        n_groups - 1,
+        nav,
+        turnover,
+        bought,
+        sold,
+        members,
+        counts,
     )
-    book = Book(n_groups, n_assets)
-    mortal = np.flatnonzero(span.dies)
-    for k in range(len(schedule)):
-        row, leave = int(schedule.trade[k]), int(schedule.exit[k])
-        if len(targets.columns[k]):
-            wanted = targets.groups[k] * n_assets + targets.columns[k]
-            flags = (state.suspended[k], state.at_up[k], state.at_down[k])
-            if mode == "drop":
-                turnover = book.rebalance_all(wanted)
-            else:
-                turnover = book.rebalance(wanted, flags, span.gone <= row, path.counts)
-            if k:
-                path.turnover[k - 1] = turnover
-        path.members[k] = np.bincount(book.group, minlength=n_groups)
-        values = np.take(price[row + 1 : leave + 1], book.column, axis=1)
-        values *= book.value / price[row, book.column]
-        for day, value in enumerate(values, start=row + 1 - start):
-            nav[day] = sum_by_group(book.group, value, n_groups) + book.cash
-        if len(values):
-            book.value = values[-1]
-        path.exits += _exits(span, mortal, book, row, leave, nav[leave - start])
-    return path
-
-
-def _exits(
-    span: Span, mortal: Ints, book: Book, row: int, leave: int, total: Array
-) -> Iterator[Exit]:
-    """Positions whose stock was delisted, or lost its prices for good, in ``(row, leave]``."""
-    gone, last = span.gone[mortal], span.last_bar[mortal]
-    paid = mortal[(gone > row) & (gone <= leave)]
-    ends = mortal[span.truncated[mortal] & (last >= row) & (last < leave)]
-    for columns, event, when in (
-        (ends, "bars_end", span.last_bar),
-        (paid, "delisting_exit", span.gone),
-    ):
-        if not len(columns):
-            continue
-        for k in np.flatnonzero(np.isin(book.column, columns)):
-            column, group = int(book.column[k]), int(book.group[k])
-            weight = float(book.value[k] / total[group])
-            yield Exit(int(when[column]), column, group, event, weight)
+    events = [
+        Exit(int(row), int(column), int(group), EVENTS[int(event)], float(weight))
+        for row, column, group, event, weight in exits
+    ]
+    named = dict(zip(COUNTS, (int(c) for c in counts), strict=True))
+    return GroupPath(nav, turnover[1:], members, events, named, bought, sold, shares)

@@ -1,9 +1,8 @@
-"""Daily RankIC by pool and horizon, and the account of every stock-day that has none."""
+"""Daily RankIC and IC by pool and horizon, and the account of every stock-day that has none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,9 @@ import pandas as pd
 
 from factorlab.evaluation.inference import infer_mean
 from factorlab.evaluation.schedule import Period
-from factorlab.labels import forward_returns
+from factorlab.kernels.compiled import ROW_BLOCK, frozen, in_threads
+from factorlab.kernels.summary import summarise_rows
+from factorlab.labels import return_values
 from factorlab.market.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IcSeries",
-    "Levels",
     "ic_daily",
+    "ic_monthly",
     "ic_series",
     "ic_summary",
     "ic_yearly",
     "loss_reasons",
-    "rank_corr",
 ]
 
-ROW_BLOCK = 64  # dates taken at a time: their arrays stay in the cache
+FACTOR_BLOCK = 8  # factors whose rows are held beside one sort of the returns
 # Returns that differ by less are one return, computed on two ways: 10 → 11 and 20 → 22 must tie
 # whatever their adjustment factors. Distinct prices in fen give returns further apart.
 RETURN_TIE = 1e-12
@@ -53,78 +53,23 @@ LOSSES = (
 
 @dataclass(frozen=True, eq=False)
 class IcSeries:
-    """RankIC of one factor in one pool at one horizon.
+    """IC of one factor in one pool at one horizon.
 
     Attributes
     ----------
     rank_ic : ndarray of float64, shape [n]
-        By session of the span; NaN where there is none.
+        Spearman's correlation by session of the span; NaN where there is none.
     n_pairs : ndarray of int64, shape [n]
     ledger : Ledger
         From the pool's stock-days to the pairs used.
+    ic : ndarray of float64, shape [n], optional
+        Pearson's correlation on the same pairs.
     """
 
     rank_ic: Array
     n_pairs: Ints
     ledger: Ledger
-
-
-@dataclass(frozen=True, eq=False)
-class Levels:
-    """One row's values numbered by size, from which the ranks of any sample follow by counting.
-
-    Attributes
-    ----------
-    known : ndarray of bool, shape [N]
-        Where there is a value.
-    level : ndarray of int64, shape [N]
-        Number of the value among the different ones, 0 the lowest; equal values share it.
-    count : int
-        Number of different values.
-    """
-
-    known: Mask
-    level: Ints
-    count: int
-
-    @classmethod
-    def of(cls, row: Array, tie: float = 0.0, places: Ints | None = None) -> Levels:
-        """Number a row; values up to `tie` above the next lower one are equal to it.
-
-        Parameters
-        ----------
-        row : ndarray of float64, shape [N]
-            NaN where there is none.
-        tie : float
-        places : ndarray of int64, shape [N], optional
-            Columns from the lowest value to the highest, missing ones last, where known already.
-        """
-        known = ~np.isnan(row)
-        size = int(np.count_nonzero(known))
-        places = (_argsort(row) if places is None else places)[:size]
-        values = row[places]
-        number = np.cumsum(values[1:] - values[:-1] > tie)
-        level = np.zeros(len(row), dtype=np.int64)
-        level[places[1:]] = number
-        return cls(known, level, int(number[-1]) + 1 if len(number) else size)
-
-    def ranks(self, columns: Ints) -> Array:
-        """Centred ranks ``2 rank - (n + 1)`` of a sample; equal values share the average rank.
-
-        Centred ranks are whole numbers: sums of their products are exact in float64 whatever the
-        order, so that a rank correlation depends neither on how assets are ordered nor on what
-        else is computed.
-        """
-        level = self.level[columns]
-        size = np.bincount(level, minlength=self.count)
-        rank = 2 * np.cumsum(size) - size - len(columns)
-        return rank.astype(np.float64)[level]
-
-
-def rank_corr(u: Array, v: Array) -> float:
-    """Return Spearman's correlation of two vectors of centred ranks; NaN if one is constant."""
-    scale = np.sqrt((u @ u) * (v @ v))
-    return float((u @ v) / scale) if scale > 0 else float("nan")
+    ic: Array | None = None
 
 
 def ic_series(
@@ -168,64 +113,65 @@ def ic_series(
     Notes
     -----
     Source: definitions §9. Returns and scores are sorted once a date; the ranks within a pool's
-    sample follow from that by counting.
+    sample follow from that by counting. Centred ranks ``2 rank - (n + 1)`` are whole numbers, so
+    that the RankIC is exact to the last division whatever the order of the assets.
     """
     n = rows.stop
-    keys = [(f, p, h) for f in scores for p in members for h in horizons]
-    rank_ic = {key: np.full(n, np.nan) for key in keys}
-    n_pairs = {key: np.zeros(n, dtype=np.int64) for key in keys}
-    lost = {(p, h): np.zeros(len(LOSSES), dtype=np.int64) for p in members for h in horizons}
+    found = np.full((len(scores), len(members), 3, len(horizons), n), np.nan)
+    found[:, :, 2] = 0.0
+    no_means = np.empty((len(scores), len(members), len(horizons), n, 0))
+    no_sizes = np.empty(no_means.shape, dtype=np.int64)
+    days = np.array(horizons, dtype=np.int64)
+    factors = list(scores.values())
 
-    def count(part: range, returns: dict[int, Array], places: dict[int | str, Future]) -> None:
-        order = {key: future.result() for key, future in places.items()}
-        for k, t in enumerate(part):
-            by_return = {h: Levels.of(returns[h][k], RETURN_TIE, order[h][k]) for h in horizons}
-            for factor, score in scores.items():
-                by_score = Levels.of(score[t], places=order[factor][k])
-                for h, levels in by_return.items():
-                    both = levels.known & by_score.known
-                    for pool, member in members.items():
-                        columns = np.flatnonzero(both & member[t])
-                        n_pairs[factor, pool, h][t] = len(columns)
-                        if len(columns) >= min_pairs:
-                            u, v = by_score.ranks(columns), levels.ranks(columns)
-                            rank_ic[factor, pool, h][t] = rank_corr(u, v)
+    def work(block: slice) -> npt.NDArray[np.int64]:
+        """Fill the rows of a block; count the pool's stock-days without a return, by reason."""
+        part = slice(rows.start + block.start, rows.start + block.stop)
+        at = slice(first + part.start, first + part.stop)
+        inside = np.stack([member[part] for member in members.values()])
+        seen = slice(at.start, at.stop + delay + max(horizons))
+        close, adjust = (frozen(store[name][seen], np.float64) for name in ("close", "adj_factor"))
+        for start in range(0, len(factors), FACTOR_BLOCK):
+            some = slice(start, start + FACTOR_BLOCK)
+            summarise_rows(
+                close,
+                adjust,
+                delay,
+                days,
+                RETURN_TIE,
+                np.stack([score[part] for score in factors[some]]),
+                inside,
+                min_pairs,
+                found[some, :, :, :, part],
+                no_means[some, :, :, part],
+                no_sizes[some, :, :, part],
+            )
+        lost = np.zeros((len(inside), len(horizons), len(LOSSES)), dtype=np.int64)
+        for h, horizon in enumerate(horizons):
+            returns = return_values(store, horizon, delay, at)
+            reason = loss_reasons(store, returns, at, delay, horizon)
+            none = np.isnan(returns)
+            for p, member in enumerate(inside):
+                lost[p, h] = np.bincount(reason[member & none], minlength=len(LOSSES))
+        return lost
 
-    # Sorting a block leaves the interpreter to this thread, which counts the block before.
-    with ThreadPoolExecutor(1) as sorter:
-        before: tuple[range, dict[int, Array], dict[int | str, Future]] | None = None
-        for start in range(rows.start, rows.stop, ROW_BLOCK):
-            part = range(start, min(start + ROW_BLOCK, rows.stop))
-            at = slice(first + part.start, first + part.stop)
-            returns = {h: forward_returns(store, h, delay, at).values for h in horizons}
-            places: dict[int | str, Future] = {
-                h: sorter.submit(_argsort, returns[h]) for h in horizons
-            }
-            for factor, score in scores.items():
-                places[factor] = sorter.submit(_argsort, score[part.start : part.stop])
-            for h in horizons:
-                reason = loss_reasons(store, returns[h], at, delay, h)
-                for pool, member in members.items():
-                    bare = member[part.start : part.stop] & np.isnan(returns[h])
-                    lost[pool, h] += np.bincount(reason[bare], minlength=len(LOSSES))
-            if before:
-                count(*before)
-            before = part, returns, places
-        if before:
-            count(*before)
+    lost = sum(in_threads(work, rows.stop - rows.start, ROW_BLOCK))
     size = {pool: int(np.count_nonzero(member[rows])) for pool, member in members.items()}
     out = {}
-    for key in keys:
-        factor, pool, horizon = key
-        pairs, dead = n_pairs[key], np.isnan(rank_ic[key])
-        removed = lost[pool, horizon].copy()
-        removed[-2] = size[pool] - removed.sum() - pairs.sum()
-        removed[-1] = pairs[dead].sum()
-        lines = [(rule, int(count)) for rule, count in zip(LOSSES, removed, strict=True)]
-        name = f"RankIC {factor} {pool} {horizon} days"
-        used = int(pairs[~dead].sum())
-        ledger = Ledger(name, "stock-days", size[pool], lines, used).check()
-        out[key] = IcSeries(rank_ic[key], np.where(dead, 0, pairs), ledger)
+    for f, factor in enumerate(scores):
+        for p, pool in enumerate(members):
+            for h, horizon in enumerate(horizons):
+                rank_ic, pearson, pairs = found[f, p, :, h]
+                dead = np.isnan(rank_ic)
+                removed = lost[p, h].copy()
+                removed[-2] = size[pool] - removed.sum() - int(pairs.sum())
+                removed[-1] = int(pairs[dead].sum())
+                lines = [(rule, int(count)) for rule, count in zip(LOSSES, removed, strict=True)]
+                name = f"RankIC {factor} {pool} {horizon} days"
+                used = int(pairs[~dead].sum())
+                ledger = Ledger(name, "stock-days", size[pool], lines, used).check()
+                n_pairs = np.where(dead, 0, pairs).astype(np.int64)
+                out[factor, pool, horizon] = IcSeries(rank_ic, n_pairs, ledger, pearson)
     return out
 
 
@@ -265,10 +211,10 @@ def loss_reasons(
 
 
 def ic_daily(series: Mapping[tuple[str, str, int], IcSeries], dates: Dates) -> pd.DataFrame:
-    """Return one row a date with an IC: date, factor, pool, horizon, rank_ic, n_pairs."""
+    """Return one row a date with an IC: date, factor, pool, horizon, rank_ic, n_pairs, ic."""
     frames = []
-    for (factor, pool, horizon), ic in series.items():
-        row = np.flatnonzero(~np.isnan(ic.rank_ic))
+    for (factor, pool, horizon), item in series.items():
+        row = np.flatnonzero(~np.isnan(item.rank_ic))
         frames.append(
             pd.DataFrame(
                 {
@@ -276,8 +222,9 @@ def ic_daily(series: Mapping[tuple[str, str, int], IcSeries], dates: Dates) -> p
                     "factor": factor,
                     "pool": pool,
                     "horizon": horizon,
-                    "rank_ic": ic.rank_ic[row],
-                    "n_pairs": ic.n_pairs[row],
+                    "rank_ic": item.rank_ic[row],
+                    "n_pairs": item.n_pairs[row],
+                    "ic": _pearson(item)[row],
                 }
             )
         )
@@ -285,17 +232,21 @@ def ic_daily(series: Mapping[tuple[str, str, int], IcSeries], dates: Dates) -> p
 
 
 def ic_summary(series: Mapping[tuple[str, str, int], IcSeries]) -> pd.DataFrame:
-    """Return one row a series: mean, mean / std (ddof 1, not annualised), win rate, tests."""
+    """Return one row a series: mean, mean / std (ddof 1, not annualised), win rate, tests.
+
+    The tests are those of the mean RankIC; ``ic``, ``icir`` and ``pearson_win_rate`` are the
+    moments of Pearson's correlation on the same pairs.
+    """
     out = []
-    for (factor, pool, horizon), ic in series.items():
-        row = np.flatnonzero(~np.isnan(ic.rank_ic))
-        x = ic.rank_ic[row]
+    for (factor, pool, horizon), item in series.items():
+        row = np.flatnonzero(~np.isnan(item.rank_ic))
+        x = item.rank_ic[row]
         test = infer_mean(x, row, horizon)
         out.append(
             {"factor": factor, "pool": pool, "horizon": horizon}
             | _moments(x)
             | {
-                "mean_pairs": float(ic.n_pairs[row].mean()) if len(row) else np.nan,
+                "mean_pairs": float(item.n_pairs[row].mean()) if len(row) else np.nan,
                 "nw_lag": test.nw_lag,
                 "nw_t": test.nw_t,
                 "nw_p": test.nw_p,
@@ -305,27 +256,44 @@ def ic_summary(series: Mapping[tuple[str, str, int], IcSeries]) -> pd.DataFrame:
                 "n_nonoverlap": test.n_nonoverlap,
                 "naive_t_invalid": test.naive_t_invalid,
             }
+            | _pearson_moments(_pearson(item)[row])
         )
     return pd.DataFrame(out)
 
 
 def ic_yearly(series: Mapping[tuple[str, str, int], IcSeries], years: list[Period]) -> pd.DataFrame:
     """Return one row a series and year that has an IC; the part year is labelled by its end."""
+    return _by_period(series, years, "year")
+
+
+def ic_monthly(
+    series: Mapping[tuple[str, str, int], IcSeries], months: list[Period]
+) -> pd.DataFrame:
+    """Return one row a series and calendar month that has an IC, ``YYYY-MM``; as `ic_yearly`."""
+    return _by_period(series, months, "month")
+
+
+def _by_period(
+    series: Mapping[tuple[str, str, int], IcSeries], spans: list[Period], name: str
+) -> pd.DataFrame:
     out = []
-    for (factor, pool, horizon), ic in series.items():
-        for year in years:
-            x = ic.rank_ic[year.base + 1 : year.last + 1]
-            x = x[~np.isnan(x)]
-            if len(x):
+    for (factor, pool, horizon), item in series.items():
+        pearson = _pearson(item)
+        for span in spans:
+            part = slice(span.base + 1, span.last + 1)
+            known = ~np.isnan(item.rank_ic[part])
+            if known.any():
                 head = {"factor": factor, "pool": pool, "horizon": horizon}
-                out.append(head | {"year": year.label, "partial": year.partial} | _moments(x))
-    columns = ["factor", "pool", "horizon", "year", "partial", *_moments(np.empty(0))]
-    return pd.DataFrame(out, columns=columns)
+                head |= {name: span.label, "partial": span.partial}
+                moments = _moments(item.rank_ic[part][known])
+                out.append(head | moments | _pearson_moments(pearson[part][known]))
+    empty = np.empty(0)
+    columns = ["factor", "pool", "horizon", name, "partial", *_moments(empty)]
+    return pd.DataFrame(out, columns=[*columns, *_pearson_moments(empty)])
 
 
-def _argsort(x: Array) -> Ints:
-    """Columns from the lowest value to the highest; infinity sorts much faster than NaN."""
-    return np.argsort(np.where(np.isnan(x), np.inf, x), axis=-1)
+def _pearson(series: IcSeries) -> Array:
+    return np.full(len(series.rank_ic), np.nan) if series.ic is None else series.ic
 
 
 def _moments(x: Array) -> dict[str, float]:
@@ -338,3 +306,9 @@ def _moments(x: Array) -> dict[str, float]:
         "ic_win_rate": float((x > 0).mean()) if n else np.nan,
         "n_dates": n,
     }
+
+
+def _pearson_moments(x: Array) -> dict[str, float]:
+    moments = _moments(x)
+    names = {"ic": "rank_ic", "icir": "rank_icir", "pearson_win_rate": "ic_win_rate"}
+    return {name: moments[key] for name, key in names.items()}

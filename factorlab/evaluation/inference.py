@@ -14,10 +14,14 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtr
 
 __all__ = [
+    "LEAST_SAMPLES",
     "Inference",
     "critical_value",
+    "effective_size",
+    "enough_samples",
     "fixed_b_p",
     "infer_mean",
+    "long_run_variance",
     "newey_west_t",
     "non_overlapping",
 ]
@@ -53,6 +57,9 @@ FIXED_B = np.array(
     ]
 )
 LEAST_P = float(FIXED_B[-1, 0])
+# Spans of h dates a test needs. With fewer, the long-run variance is a guess: its fixed-b critical
+# values, made for b up to 1, say how wide, but a t of nine numbers only invites to be believed.
+LEAST_SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,12 @@ class Inference:
         Every h-th day alone, Student's t.
     naive_t_invalid
         The plain t of overlapping days; it does not hold its level and is shown for contrast.
+    n_effective
+        Independent days that would tell as much about the mean; see `effective_size`.
+
+    Notes
+    -----
+    With fewer than `LEAST_SAMPLES` non-overlapping samples every t, p and `n_effective` is NaN.
     """
 
     nw_lag: int
@@ -77,6 +90,7 @@ class Inference:
     nonoverlap_p: float
     n_nonoverlap: int
     naive_t_invalid: float
+    n_effective: float
 
 
 def newey_west_t(x: Array, lag: int) -> float:
@@ -104,12 +118,51 @@ def newey_west_t(x: Array, lag: int) -> float:
     n = len(x)
     if n < 2 or x.min() == x.max():
         return float("nan")
+    return float(x.mean() / np.sqrt(long_run_variance(x, lag) / n))
+
+
+def long_run_variance(x: Array, lag: int) -> float:
+    """Return Newey and West's ``S = g_0 + 2 sum_j (1 - j / (lag + 1)) g_j``.
+
+    Parameters and source are those of `newey_west_t`; 0 without variation, NaN without values.
+    """
+    n = len(x)
+    if not n:
+        return float("nan")
     e = x - x.mean()
     lag = min(lag, n - 1)
-    variance = e @ e
+    total = e @ e
     for j in range(1, lag + 1):
-        variance += 2.0 * (1.0 - j / (lag + 1)) * (e[j:] @ e[:-j])
-    return float(x.mean() / np.sqrt(variance / n / n))
+        total += 2.0 * (1.0 - j / (lag + 1)) * (e[j:] @ e[:-j])
+    return float(total / n)
+
+
+def effective_size(x: Array, lag: int) -> float:
+    """Return how many independent values would tell the mean as well as these dependent ones do.
+
+    ``n_eff = n g_0 / S``, with the variance ``g_0`` and the long-run variance S. Above n where
+    neighbours tend to opposite signs.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape [n]
+        Without NaN.
+    lag : int
+        Highest lag with a weight; cut at n − 1.
+
+    Returns
+    -------
+    float
+        NaN with fewer than two values or no variation.
+    """
+    if len(x) < 2 or x.min() == x.max():
+        return float("nan")
+    return float(len(x) * x.var() / long_run_variance(x, lag))
+
+
+def enough_samples(n: int, horizon: int) -> bool:
+    """Tell whether `n` dates hold `LEAST_SAMPLES` returns of `horizon` sessions side by side."""
+    return n > (LEAST_SAMPLES - 1) * horizon
 
 
 def critical_value(p: float, b: float) -> float:
@@ -196,11 +249,13 @@ def infer_mean(x: Array, row: npt.NDArray[np.int64], horizon: int) -> Inference:
     Returns
     -------
     Inference
+        The means are given whatever the length; tests need `LEAST_SAMPLES` non-overlapping values.
     """
     lag = 2 * horizon
-    t = newey_west_t(x, lag)
     alone = non_overlapping(x, row, horizon)
-    alone_t = _plain_t(alone)
+    enough = len(alone) >= LEAST_SAMPLES
+    t = newey_west_t(x, lag) if enough else float("nan")
+    alone_t = _plain_t(alone) if enough else float("nan")
     alone_p = 2.0 * stdtr(len(alone) - 1, -abs(alone_t)) if np.isfinite(alone_t) else np.nan
     return Inference(
         nw_lag=lag,
@@ -210,7 +265,8 @@ def infer_mean(x: Array, row: npt.NDArray[np.int64], horizon: int) -> Inference:
         nonoverlap_t=alone_t,
         nonoverlap_p=float(alone_p),
         n_nonoverlap=len(alone),
-        naive_t_invalid=_plain_t(x),
+        naive_t_invalid=_plain_t(x) if enough else float("nan"),
+        n_effective=effective_size(x, lag) if enough else float("nan"),
     )
 
 

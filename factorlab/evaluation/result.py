@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factorlab.errors import DataError
+from factorlab.evaluation.detail import DETAIL_COLUMNS
 from factorlab.files import replacing, write_json
 
 __all__ = ["COLUMNS", "Evaluation"]
@@ -20,27 +21,48 @@ __all__ = ["COLUMNS", "Evaluation"]
 INDEX = "evaluation.json"
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "ic_daily": ("date", "factor", "pool", "horizon", "rank_ic", "n_pairs"),
+    "ic_daily": ("date", "factor", "pool", "horizon", "rank_ic", "n_pairs", "ic"),
     "ic_summary": (
         *("factor", "pool", "horizon", "rank_ic", "rank_icir", "ic_win_rate", "n_dates"),
         *("mean_pairs", "nw_lag", "nw_t", "nw_p", "nonoverlap_rank_ic", "nonoverlap_t"),
-        *("nonoverlap_p", "n_nonoverlap", "naive_t_invalid"),
+        *("nonoverlap_p", "n_nonoverlap", "naive_t_invalid", "ic", "icir", "pearson_win_rate"),
     ),
     "ic_yearly": (
         *("factor", "pool", "horizon", "year", "partial", "rank_ic", "rank_icir"),
-        *("ic_win_rate", "n_dates"),
+        *("ic_win_rate", "n_dates", "ic", "icir", "pearson_win_rate"),
+    ),
+    "ic_monthly": (
+        *("factor", "pool", "horizon", "month", "partial", "rank_ic", "rank_icir"),
+        *("ic_win_rate", "n_dates", "ic", "icir", "pearson_win_rate"),
     ),
     "schedule": ("signal_date", "trade_date", "exit_date"),
-    "group_annual": ("factor", "pool", "mode", "group", "annual_return", "mean_members"),
+    "group_annual": (
+        *("factor", "pool", "mode", "group", "annual_return", "mean_members"),
+        *("annual_return_net", "one_way_turnover"),
+    ),
+    "group_summary": (
+        *("factor", "pool", "mode", "bottom_annual", "long_short_annual", "long_short_sharpe"),
+        *("long_short_max_drawdown", "long_short_turnover", "monotonicity", "adjacent_in_order"),
+        *("hit_index", "hit_equal_weight", "hit_bottom", "n_periods", "n_periods_index"),
+        *("day_amount_per_cny", "capacity_cny", "n_trades", "n_trades_unknown"),
+    ),
+    "group_variants": (
+        *("factor", "pool", "mode", "variant", "left_out", "annual_return"),
+        *("annual_excess_ratio", "long_short_annual", "monotonicity", "one_way_turnover"),
+    ),
+    "group_events": ("factor", "pool", "mode", "event", "count", "rule"),
     "top_nav": (
         *("date", "factor", "pool", "mode", "nav", "benchmark_nav", "excess_nav"),
-        *("benchmark_total_return_nav", "equal_weight_nav"),
+        *("benchmark_total_return_nav", "equal_weight_nav", "net_nav", "bottom_nav"),
+        "long_short_nav",
     ),
     "top_summary": (
         *("factor", "pool", "mode", "annual_return", "sharpe", "max_drawdown"),
         *("benchmark_annual", "annual_excess", "annual_excess_ratio", "excess_sharpe"),
         *("excess_max_drawdown", "one_way_turnover", "total_return_excess_ratio"),
         *("dividend_part", "n_returns", "n_rebalances", "annual_return_exit_minus50"),
+        *("equal_weight_annual", "equal_weight_excess_ratio", "annual_return_net"),
+        *("annual_excess_ratio_net", "annual_cost"),
     ),
     "top_yearly": (
         *("factor", "pool", "mode", "period", "partial", "absolute_return", "benchmark_return"),
@@ -51,6 +73,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "ledger": ("name", "unit", "step", "rule", "removed", "remaining"),
     "events": ("date", "factor", "pool", "mode", "asset", "event", "detail"),
     "benchmark": ("pool", "start_date", "end_date", "annual_return", "n_returns", "source"),
+    **DETAIL_COLUMNS,
 }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from factorlab.errors import ConfigError, did_you_mean
+from factorlab.evaluation.costs import CostSettings
+from factorlab.evaluation.schedule import check_rebalance
 from factorlab.market.universe import UniverseSettings
 
 __all__ = ["MODES", "EvaluationSettings"]
@@ -46,6 +48,17 @@ class EvaluationSettings:
         pool has no score.
     max_events : int
         Most rows of the events table by factor, pool and mode; further ones are only counted.
+    rebalance : str
+        When groups trade: ``'daily'``, ``'weekly'``, ``'monthly'`` (first session of each), or
+        every n sessions, such as ``'10 sessions'``.
+    costs : CostSettings, optional
+        Cost of the trades of groups, shown as net returns beside the gross ones; none by default.
+    capacity_share, capacity_trades : float
+        The capacity of the top group is the capital at which a share `capacity_trades` of its
+        trades take more than `capacity_share` of the stock's amount of the day.
+    decay : tuple of int
+        Sessions h of the returns of the IC's decay: by default 1 to 60, every one to 10, every
+        second to 20, then every fifth; each costs as much as any other.
     """
 
     start: str = "2019-01-01"
@@ -59,6 +72,11 @@ class EvaluationSettings:
     delay: int = 1
     universe: UniverseSettings = field(default_factory=UniverseSettings)
     max_events: int = 1000
+    rebalance: str = "weekly"
+    costs: CostSettings | None = None
+    capacity_share: float = 0.10
+    capacity_trades: float = 0.05
+    decay: tuple[int, ...] = (*range(1, 11), *range(12, 21, 2), *range(25, 61, 5))
 
     def __post_init__(self) -> None:
         for key in ("start", "end"):
@@ -72,17 +90,29 @@ class EvaluationSettings:
             raise ConfigError(
                 f"`evaluation.end` must come after `start`; got {self.start} to {self.end}"
             )
-        if not self.horizons or len(set(self.horizons)) < len(self.horizons):
-            raise ConfigError(
-                f"`evaluation.horizons` must be different numbers; got {list(self.horizons)}"
-            )
+        for key in ("horizons", "decay"):
+            chosen = getattr(self, key)
+            if not chosen or len(set(chosen)) < len(chosen):
+                raise ConfigError(
+                    f"`evaluation.{key}` must be different numbers; got {list(chosen)}"
+                )
+        check_rebalance(self.rebalance)
+        for key in ("capacity_share", "capacity_trades"):
+            if not 0 < getattr(self, key) < 1:
+                raise ConfigError(
+                    f"`evaluation.{key}` must be a share in (0, 1); got {getattr(self, key)}"
+                )
         wrong = [mode for mode in self.modes if mode not in MODES]
         if wrong:
             raise ConfigError(
                 f"`evaluation.modes` must be among {', '.join(MODES)}; got {wrong[0]!r}"
                 + did_you_mean(wrong[0], MODES)
             )
-        least = [("horizons", min(self.horizons), 1), ("min_pairs", self.min_pairs, 2)]
+        least = [
+            ("decay", min(self.decay), 1),
+            ("horizons", min(self.horizons), 1),
+            ("min_pairs", self.min_pairs, 2),
+        ]
         least += [("annualisation", self.annualisation, 1), ("delay", self.delay, 1)]
         least += [(f"groups.{pool}", count, 2) for pool, count in self.groups.items()]
         for key, value, bound in least:

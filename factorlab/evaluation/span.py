@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
@@ -58,6 +59,10 @@ class Span:
     def rows(self) -> slice:
         """Rows of the store."""
         return slice(self.first, self.first + len(self.dates))
+
+    def date(self, row: int) -> pd.Timestamp:
+        """Return the date of a row; of a row outside the span, its nearest end."""
+        return pd.Timestamp(self.dates[min(max(row, 0), len(self.dates) - 1)])
 
     def price_with_exits_cut(self, loss: float) -> Array:
         """Return `price` where a truncated stock loses a share of its value after its last bar.

@@ -119,10 +119,10 @@ def board(assets: npt.NDArray[np.str_] | Sequence[str]) -> npt.NDArray[np.str_]:
     """
     codes = np.asarray(assets, dtype="U9")
     head = codes.astype("U2")
-    exchange = np.array([c[-2:] for c in codes], dtype="U2")
+    shanghai, shenzhen = np.strings.endswith(codes, "SH"), np.strings.endswith(codes, "SZ")
     out = np.full(codes.shape, "", dtype="U7")
-    out[((head == "60") & (exchange == "SH")) | ((head == "00") & (exchange == "SZ"))] = "MAIN"
-    out[(head == "30") & (exchange == "SZ")] = "CHINEXT"
-    out[(head == "68") & (exchange == "SH")] = "STAR"
-    out[exchange == "BJ"] = "BSE"
+    out[((head == "60") & shanghai) | ((head == "00") & shenzhen)] = "MAIN"
+    out[(head == "30") & shenzhen] = "CHINEXT"
+    out[(head == "68") & shanghai] = "STAR"
+    out[np.strings.endswith(codes, "BJ")] = "BSE"
     return out

@@ -20,6 +20,27 @@ __all__ = ["groups_exhibit", "performance_exhibit"]
 _PRINTED_TOP = ("annual_return", "sharpe", "max_drawdown", "annual_excess", "one_way_turnover")
 
 
+_SHOWN = {
+    "groups": (
+        *("long_short_annual", "long_short_sharpe", "long_short_max_drawdown", "bottom_annual"),
+        *("monotonicity", "adjacent_in_order", "hit_index", "hit_equal_weight", "hit_bottom"),
+        *("n_periods", "capacity_cny"),
+    ),
+    "variants": (
+        *("left_out", "annual_return", "annual_excess_ratio", "long_short_annual"),
+        *("monotonicity", "one_way_turnover"),
+    ),
+}
+
+_VARIANTS = {
+    "all": ("全部", "all"),
+    "exits_minus50": ("未见的退市按 −50%", "unseen exits at −50 %"),
+    "without_inferred_st": ("剔除推断的 ST", "without inferred ST"),
+    "without_suspect_shares": ("剔除股本存疑", "without suspect share counts"),
+    "without_doubtful": ("剔除全部存疑", "without all of them, exits at −50 %"),
+}
+
+
 def groups_exhibit(inputs: Inputs) -> Exhibit:
     """Return exhibit 10: annual return of each group, highest scores last."""
     caption = CAPTIONS["10"]
@@ -92,8 +113,10 @@ def performance_exhibit(inputs: Inputs) -> Exhibit:
     frame = inputs.table("top_summary", pool="all_share")
     order = ["annual_return", "sharpe", "max_drawdown", "annual_excess", "annual_excess_ratio"]
     order += ["total_return_excess_ratio", "dividend_part", "benchmark_annual"]
-    order += ["annual_return_exit_minus50", "one_way_turnover", "n_returns", "n_rebalances"]
-    keys = [k for k in order if k in frame.columns]
+    order += ["equal_weight_excess_ratio", "annual_return_exit_minus50", "one_way_turnover"]
+    if "annual_cost" in frame.columns and (frame["annual_cost"] > 0).any():
+        order += ["annual_return_net", "annual_cost"]
+    keys = [k for k in [*order, "n_returns", "n_rebalances"] if k in frame.columns]
     rows = {(r["factor"], r["mode"]): r for r in frame.to_dict("records")}
     entries = []
     for m in inputs.models:
@@ -124,7 +147,39 @@ def performance_exhibit(inputs: Inputs) -> Exhibit:
             " before a delisting, the last fall may be missing: the return is also given with such"
             " exits at −50 %."
         )
-    return Exhibit("13", caption.zh, caption.en, tables=[table], notes=notes)
+    tables = [table]
+    whole = inputs.table("group_summary")
+    if len(whole):
+        tables.append(
+            _of_all_pools(inputs, whole, "groups", "各组 All groups", ["factor", "pool", "mode"])
+        )
+        notes.append(
+            "多空 = 首组日收益 − 末组日收益，逐日复利，A 股多不可卖空，仅衡量因子。"
+            "容量 = 首组有 capacity_trades 的成交超过当日成交额 capacity_share 时的资金（见设置）。"
+            "Long-short compounds the daily difference of the top and the lowest group; most stocks"
+            " cannot be sold short, so it measures the factor. Capacity is the capital at which a"
+            " share of the top group's trades (capacity_trades) takes more than a share of the"
+            " stock's amount of the day (capacity_share); both are settings."
+        )
+    variants = inputs.table("group_variants")
+    if len(variants):
+        title = "有无存疑股票日 With and without doubtful stock-days"
+        keys = ["factor", "pool", "mode", "variant"]
+        tables.append(_of_all_pools(inputs, variants, "variants", title, keys))
+    return Exhibit("13", caption.zh, caption.en, tables=tables, notes=notes)
+
+
+def _of_all_pools(
+    inputs: Inputs, frame: pd.DataFrame, name: str, title: str, names: list[str]
+) -> Table:
+    """One row a line of the evaluation's table, in the order of the page."""
+    shown = [k for k in _SHOWN[name] if k in frame.columns]
+    place = {m: k for k, m in enumerate(inputs.models)}
+    frame = frame[[*names, *shown]].sort_values(
+        "factor", key=lambda column: column.map(place), kind="stable"
+    )
+    columns = columns_for([*names, *shown])
+    return Table(f"{csv_stem('13')}_{name}", columns, frame, title, labels=_VARIANTS)
 
 
 def _index_level(inputs: Inputs, pool: str) -> float:

@@ -80,7 +80,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 #: Long tables, read by series.
 _SERIES = ("ic_daily", "top_nav")
 
-_WORDS = ("factor", "pool", "mode", "period", "year", "factor_a", "factor_b", "event")
+_WORDS = ("factor", "pool", "mode", "period", "year", "factor_a", "factor_b", "event", "variant")
 
 
 class Inputs:

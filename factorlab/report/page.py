@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from factorlab.errors import ConfigError
@@ -27,13 +24,12 @@ from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, POOLS, SIMULATED
 from factorlab.report.provenance import Section, data_sections, difference_reasons
 from factorlab.report.reference import load_printed
+from factorlab.report.rendering import render
 from factorlab.report.run_info import RunInfo
 from factorlab.report.summary import cards, rule_text, summary_table
 from factorlab.report.tables import Table
 
 __all__ = ["build_report", "exhibits"]
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def exhibits(inputs: Inputs) -> list[Exhibit]:
@@ -140,17 +136,8 @@ def _tables(shown: list[Exhibit], sections: list[Section], summary: Table) -> li
 
 
 def _render(inputs: Inputs, shown: list[Exhibit], sections: list[Section], summary: Table) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         run=inputs.run,
         inputs=inputs,
         exhibits=shown,
@@ -160,8 +147,5 @@ def _render(inputs: Inputs, shown: list[Exhibit], sections: list[Section], summa
         rule=rule_text(len(inputs.models) * len(inputs.pools)),
         reasons=difference_reasons(inputs),
         simulated_words=SIMULATED,
-        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=digest,
         svg=Markup,
     )

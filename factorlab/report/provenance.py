@@ -167,6 +167,10 @@ def _coverage(inputs: Inputs) -> Section:
         columns = [share if c.key == "scored_share" else c for c in _columns(total, "int")]
         tables.append(Table("coverage_total", tuple(columns), total, "覆盖 Coverage by pool"))
         folded.append(_plain("coverage", frame, "逐年覆盖 Coverage by pool and year", "int"))
+    handled = inputs.table("group_events")
+    if len(handled):
+        title = "按规则处理的情形 Handled by rule, counted"
+        folded.append(_plain("group_events", handled, title))
     events = inputs.table("events")
     if len(events):
         keys = [k for k in ("event", "factor", "pool", "mode") if k in events.columns]

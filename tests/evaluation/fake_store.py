@@ -71,6 +71,7 @@ class FakeStore:
             "total_shares": 1e8 * plain,
             "float_shares": 1e8 * plain,
             "st": np.zeros((t, n), dtype=np.int8),
+            "industry": np.zeros((t, n), dtype=np.int16),
         } | fields
         self._members = pools or {"all_share": np.ones((t, n), dtype=bool)}
         self._index = index or {}

@@ -45,7 +45,8 @@ def test_every_table_has_its_columns(result: Evaluation) -> None:
     assert set(result.tables) == set(COLUMNS)
     for name, table in result.tables.items():
         assert tuple(table.columns)[: len(COLUMNS[name])] == COLUMNS[name], name
-        assert len(table), name
+        # Styles are not given, and a year of returns is not over.
+        assert len(table) or name in ("style_correlation", "rolling"), name
 
 
 def test_ledgers_add_up(result: Evaluation) -> None:
@@ -109,7 +110,7 @@ def test_horizons_pools_and_factors_change_nothing_else(
     for name, table in result.tables.items():
         if "factor" in table:
             same(table[table["factor"] == "random_1"], alone[name])
-        if "horizon" in table:
+        if "horizon" in table and name != "ic_decay":  # whose horizons are a setting of its own
             same(table[table["horizon"] == 10], short[name])
         if "pool" in table:
             same(table[table["pool"] == "half"], narrow[name])
@@ -126,7 +127,12 @@ def test_rank_statistics_ignore_a_monotone_transform(
     }
     tables = evaluate(store, warped, SETTINGS).tables
     for name, table in result.tables.items():
-        same(table, tables[name])
+        of_values = ["ic", "icir", "pearson_win_rate"]  # the only statistics that are not of ranks
+        assert name.startswith("ic_") or not set(of_values) & set(table.columns)
+        rank_only = [
+            table.drop(columns=of_values, errors="ignore") for table in (table, tables[name])
+        ]
+        same(*rank_only)
 
 
 def test_a_panel_on_other_axes_gives_the_same(

@@ -33,12 +33,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from factorlab.evaluation.book import equal_amount
 from factorlab.evaluation.group_test import Market
 from factorlab.evaluation.groups import choose_targets, simulate
-from factorlab.evaluation.schedule import weekly_schedule
+from factorlab.evaluation.schedule import trade_schedule
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.evaluation.span import load_span
+from factorlab.kernels.book import equal_amount
 from tests.evaluation.fake_store import FakeStore, random_market, weekdays
 
 A, B, C, D, E, F = range(6)
@@ -70,7 +70,7 @@ def worked_market() -> tuple[FakeStore, np.ndarray]:
 
 def run(store: FakeStore, score: np.ndarray, mode: str, end: str = "2021-01-26", q: int = 2):
     settings = EvaluationSettings("2021-01-11", end, groups={"all_share": q})
-    schedule = weekly_schedule(store.dates, settings.start, settings.end)
+    schedule = trade_schedule(store.dates, settings.start, settings.end)
     span = load_span(store, 0, int(schedule.exit[-1]))
     pools = {pool: store.members(pool) for pool in store.pools}
     market = Market(store, span, schedule, pools, settings)
@@ -292,7 +292,7 @@ def test_prices_after_the_end_change_nothing() -> None:
     ],
 )
 def test_equal_amount(capital: float, free: int, up: list, down: list, want: float) -> None:
-    w = equal_amount(capital, free, np.array(up), np.array(down))
+    w = equal_amount(capital, free, np.array(up, float), np.array(down, float))
     assert w == pytest.approx(want)
     if np.isfinite(w):
         spent = free * w + np.minimum(up, w).sum() + np.maximum(down, w).sum()

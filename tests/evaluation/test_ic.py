@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 from factorlab.evaluation import ic
+from factorlab.evaluation.schedule import months
+from factorlab.kernels.ranks import sorted_rows
 from tests.evaluation.fake_store import FakeStore, random_market, tie_codes
 
 NAN = np.nan
@@ -45,6 +47,8 @@ def test_rank_ic_equals_scipy_on_raw_prices(store: FakeStore, score: np.ndarray)
             assert series.n_pairs[t] == use.sum()
             want = stats.spearmanr(score[t, use], tie_codes(r[use]))[0]
             assert series.rank_ic[t] == pytest.approx(want, abs=1e-12)
+            want = stats.pearsonr(score[t, use], r[use])[0]
+            assert series.ic is not None and series.ic[t] == pytest.approx(want, abs=1e-12)
             compared += 1
         assert np.isnan(series.rank_ic[-11:]).all()
     assert compared == 218
@@ -57,21 +61,11 @@ def test_equal_returns_tie_whatever_their_adjustment() -> None:
     entry, leave = prices * factors, prices * [1.1, 1.1, 1.1, 1.2, 1.0] * factors
     r = leave / entry - 1
     assert len(np.unique(r[:3])) > 1
-    rank = ic.Levels.of(r, ic.RETURN_TIE).ranks(np.arange(5))
-    np.testing.assert_array_equal(rank, [0, 0, 0, 4, -4])
-
-
-def test_ranks_of_a_sample_equal_ranks_of_its_values() -> None:
-    rng = np.random.default_rng(8)
-    for _ in range(50):
-        row = np.round(rng.standard_normal(60), 1)
-        row[rng.random(60) < 0.2] = NAN
-        levels = ic.Levels.of(row)
-        columns = np.flatnonzero(levels.known & (rng.random(60) < 0.6))
-        want = 2 * stats.rankdata(row[columns]) - (len(columns) + 1)
-        np.testing.assert_array_equal(levels.ranks(columns), want)
-    assert ic.Levels.of(np.full(3, NAN)).count == 0
-    assert ic.Levels.of(np.array([NAN, 2.0])).count == 1
+    places, counts = sorted_rows(r[None], ic.RETURN_TIE)
+    assert counts.tolist() == [5]
+    columns = np.where(places[0] >= 0, places[0], -1 - places[0])
+    assert columns[0] == 4 and set(columns[1:4]) == {0, 1, 2} and columns[4] == 3
+    assert (places[0] < 0).tolist() == [False, False, True, True, False]  # marks of a tie
 
 
 def test_a_date_needs_pairs(store: FakeStore, score: np.ndarray) -> None:
@@ -180,3 +174,55 @@ def test_summary_by_hand() -> None:
     daily = ic.ic_daily(series, np.arange("2020-01-01", "2020-01-06", dtype="datetime64[D]"))
     assert daily["date"].astype(str).tolist() == ["2020-01-02", "2020-01-03", "2020-01-04"]
     assert daily["n_pairs"].tolist() == [60, 70, 80]
+
+
+def test_months_and_years_average_their_days(store: FakeStore, score: np.ndarray) -> None:
+    out = measure(store, {"x": score})
+    series = {("x", pool, 10): item for (_, pool), item in out.items()}
+    last = len(store.dates) - 1
+    spans = months(store.dates, -1, last)
+    monthly = ic.ic_monthly(series, spans)
+    daily = ic.ic_daily(series, store.dates)
+    assert [m.label for m in spans] == [
+        "2020-11",
+        "2020-12",
+        "2021-01",
+        "2021-02",
+        "2021-03",
+        "2021-04",
+    ]
+    assert set(monthly["month"]) == {m.label for m in spans}
+    for _, row in monthly.iterrows():
+        days = daily[
+            (daily["pool"] == row["pool"]) & daily["date"].dt.strftime("%Y-%m").eq(row["month"])
+        ]
+        assert row["n_dates"] == len(days)
+        assert row["rank_ic"] == pytest.approx(days["rank_ic"].mean(), abs=1e-15)
+        assert row["ic"] == pytest.approx(days["ic"].mean(), abs=1e-15)
+        assert row["icir"] == pytest.approx(
+            days["ic"].mean() / days["ic"].std(), rel=1e-12, nan_ok=True
+        )
+        assert row["ic_win_rate"] == (days["rank_ic"] > 0).mean()
+
+
+def test_pearson_ignores_scale_and_shift(store: FakeStore, score: np.ndarray) -> None:
+    base = measure(store, {"x": score})["x", "half"].ic
+    other = measure(store, {"x": 1e150 * score + 1e150})["x", "half"].ic
+    np.testing.assert_allclose(base, other, atol=1e-12)
+    np.testing.assert_allclose(base, -measure(store, {"x": -score})["x", "half"].ic, atol=1e-14)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_no_number_depends_on_the_threads(
+    store: FakeStore, score: np.ndarray, threads: str, monkeypatch
+) -> None:
+    many = {f"x{k}": np.roll(score, k, axis=1) for k in range(11)}  # more than one block of factors
+    base = measure(store, many)
+    monkeypatch.setenv("FACTORLAB_THREADS", threads)
+    again = measure(store, many)
+    for key, series in base.items():
+        np.testing.assert_array_equal(series.rank_ic, again[key].rank_ic)
+        np.testing.assert_array_equal(series.ic, again[key].ic)
+        assert series.ledger == again[key].ledger
+    alone = measure(store, {"x9": many["x9"]})
+    np.testing.assert_array_equal(alone["x9", "half"].rank_ic, base["x9", "half"].rank_ic)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from factorlab.cross_section import spearman_rows
 from factorlab.evaluation.inference import (
     FIXED_B,
+    LEAST_SAMPLES,
     critical_value,
+    effective_size,
+    enough_samples,
     fixed_b_p,
     infer_mean,
     newey_west_t,
@@ -76,15 +80,42 @@ def test_non_overlapping_keeps_the_distance() -> None:
 
 
 def test_infer_mean_by_hand() -> None:
-    values = np.array([0.1, 9.0, 0.3, 9.0, 0.2, 9.0])
-    out = infer_mean(values, np.arange(6), 2)
+    values = np.tile([0.1, 9.0, 0.3, 9.0, 0.2, 9.0], 4)
+    out = infer_mean(values, np.arange(24), 2)
     assert out.nw_lag == 4
-    assert out.n_nonoverlap == 3
+    assert out.n_nonoverlap == 12
     assert out.nonoverlap_mean == pytest.approx(0.2)
-    assert out.nonoverlap_t == pytest.approx(0.2 / (0.1 / 3**0.5))
-    assert out.nonoverlap_p == pytest.approx(0.0741799, abs=1e-6)  # Student, 2 degrees
-    naive = values.mean() / (values.std(ddof=1) / 6**0.5)
+    # 12 values, 8 of which are 0.1 from their mean: variance 0.08 / 11, t = 0.2 / sqrt(it / 12).
+    assert out.nonoverlap_t == pytest.approx(0.2 / (0.08 / 11 / 12) ** 0.5)
+    theirs = stats.ttest_1samp(values[::2], 0.0)
+    assert out.nonoverlap_p == pytest.approx(theirs.pvalue, rel=1e-10)
+    naive = values.mean() / (values.std(ddof=1) / 24**0.5)
     assert out.naive_t_invalid == pytest.approx(naive)
+
+
+def test_too_few_samples_side_by_side_give_means_but_no_t() -> None:
+    x = np.random.default_rng(2).standard_normal(100) + 1
+    short = infer_mean(x[:90], np.arange(90), 10)
+    assert short.n_nonoverlap == LEAST_SAMPLES - 1
+    assert np.isnan(
+        [short.nw_t, short.nw_p, short.nonoverlap_t, short.nonoverlap_p, short.naive_t_invalid]
+    ).all()
+    assert np.isnan(short.n_effective) and np.isfinite(short.nonoverlap_mean)
+    enough = infer_mean(x[:91], np.arange(91), 10)
+    assert np.isfinite([enough.nw_t, enough.nonoverlap_t, enough.n_effective]).all()
+    assert enough_samples(91, 10) and not enough_samples(90, 10)
+
+
+def test_effective_size_by_hand() -> None:
+    rng = np.random.default_rng(4)
+    plain = rng.standard_normal(5000)
+    assert effective_size(plain, 0) == pytest.approx(5000)
+    assert effective_size(plain, 10) == pytest.approx(5000, rel=0.15)
+    # Sums of 10 neighbours: autocorrelation 1 - j / 10, so 1 + 2 * 4.5 = 10 days tell as one.
+    overlapping = np.convolve(plain, np.ones(10), mode="valid")
+    assert effective_size(overlapping, 200) == pytest.approx(4991 / 10, rel=0.3)
+    assert effective_size(np.tile([1.0, -1.0, 1.0, -1.0], 50), 1) > 200
+    assert np.isnan(effective_size(np.ones(9), 2))
 
 
 def test_no_values_give_nan_not_an_error() -> None:

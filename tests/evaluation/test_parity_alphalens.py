@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from factorlab.evaluation import ic
+from factorlab.evaluation.alphalens_bridge import alphalens_warnings
 from tests.evaluation.fake_store import FakeStore, weekdays
 
 
@@ -27,8 +26,7 @@ def test_rank_ic_equals_alphalens() -> None:
     index = pd.DatetimeIndex(store.dates)
     factor = pd.DataFrame(score, index, assets).stack().rename_axis(["date", "asset"])
     prices = pd.DataFrame(close, index, assets).shift(-1)  # its entry is the close of the signal
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, about alphalens's own calls
+    with alphalens_warnings():
         data = utils.get_clean_factor_and_forward_returns(
             factor, prices, quantiles=5, periods=horizons, max_loss=1.0, filter_zscore=None
         )

@@ -70,6 +70,7 @@ def synthetic_tables(
         "ic_summary": pd.DataFrame(ic_summary),
         "ic_yearly": pd.DataFrame(ic_yearly),
         **_group_tables(rng, dates, models, pools, empty_pools, skill),
+        **_whole_test_tables(np.random.default_rng(seed + 1), models, pools, empty_pools),
     }
     tables |= _other_tables(rng, dates, models, pools)
     return tables
@@ -212,6 +213,30 @@ _SUMMARY = (
     "dividend_part",
     "annual_return_exit_minus50",
 )
+
+
+def _whole_test_tables(
+    rng: np.random.Generator, models: Sequence[str], pools: Sequence[str], empty: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """What a test says of all its groups; a pool without stocks has no rows."""
+    whole, variants, events = [], [], []
+    names = ("all", "exits_minus50", "without_inferred_st", "without_suspect_shares")
+    figures = ("long_short_annual", "long_short_sharpe", "bottom_annual", "monotonicity")
+    for factor in models:
+        for pool in (p for p in pools if p not in empty):
+            for mode in ("drop", "realistic"):
+                key = {"factor": factor, "pool": pool, "mode": mode}
+                drawn = dict(zip(figures, rng.uniform(0, 1, len(figures)), strict=True))
+                whole.append(key | drawn | {"n_periods": 315, "capacity_cny": 1e8 * rng.random()})
+                for variant in (*names, "without_doubtful"):
+                    value = {"left_out": int(rng.integers(999)), "annual_return": rng.random()}
+                    variants.append(key | {"variant": variant} | value)
+                events.append(key | {"event": "ties", "count": 7, "rule": "ordered by code"})
+    return {
+        "group_summary": pd.DataFrame(whole),
+        "group_variants": pd.DataFrame(variants),
+        "group_events": pd.DataFrame(events),
+    }
 
 
 def _drawdown(nav: np.ndarray) -> float:

@@ -133,6 +133,17 @@ def test_drop_is_called_optimistic_beside_realistic(page):
     assert modes.count("realistic") == 4
 
 
+def test_all_groups_and_doubtful_stock_days_stand_in_exhibit_13(index, page):
+    text = page.sections["exhibit-13"]
+    for words in ("多空年化", "单调性", "容量", "剔除推断的 ST", "without suspect share counts"):
+        assert words in text, words
+    variants = pd.read_csv(index.parent / "exhibit_13_variants.csv", encoding="utf-8-sig")
+    assert len(variants) == 4 * 4 * 2 * 5
+    assert variants["variant"].nunique() == 5
+    assert len(pd.read_csv(index.parent / "exhibit_13_groups.csv", encoding="utf-8-sig")) == 32
+    assert "ordered by code" in page.sections["coverage"]
+
+
 def test_simulated_runs_say_so_on_every_exhibit_and_figure(tmp_path):
     out = build_report(synthetic_run(simulated=True), synthetic_tables(), tmp_path / "r")
     page = read_page(out)
