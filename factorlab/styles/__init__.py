@@ -1,0 +1,37 @@
+"""Style exposures, the risk model on them, and how scores lean towards them."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from factorlab.styles.build import style_exposures
+    from factorlab.styles.exposures import STYLES, Exposures, StyleSettings
+    from factorlab.styles.table import read_exposures, write_exposures
+
+__all__ = [
+    "STYLES",
+    "Exposures",
+    "StyleSettings",
+    "read_exposures",
+    "style_exposures",
+    "write_exposures",
+]
+
+_HOME = {
+    "STYLES": "exposures",
+    "Exposures": "exposures",
+    "StyleSettings": "exposures",
+    "read_exposures": "table",
+    "style_exposures": "build",
+    "write_exposures": "table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: the command line must not cost numba."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
