@@ -1,7 +1,7 @@
 """Style descriptors over rolling windows, and the standardisation of one cross-section.
 
-The windowed kernels take arrays ``[T, N]`` and rows ``lo..hi-1``. Row `lo` is summed afresh over its
-whole window and the rows after it by recursion, so that what a row holds depends on its window and
+The windowed kernels take arrays ``[T, N]`` and rows ``lo..hi-1``. Row `lo` is summed afresh over
+its whole window, the rows after it by recursion, so that what a row holds depends on its window and
 on `lo` alone: rounding cannot pile up, and later rows cannot reach earlier ones. NaN is missing.
 """
 

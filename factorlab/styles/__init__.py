@@ -5,13 +5,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from factorlab.styles.build import style_exposures
     from factorlab.styles.exposures import STYLES, Exposures, StyleSettings
+    from factorlab.styles.lean import style_correlation
+    from factorlab.styles.risk import (
+        Risk,
+        RiskModel,
+        RiskSettings,
+        bias_statistic,
+        fit_risk_model,
+    )
     from factorlab.styles.table import read_exposures, write_exposures
 
 __all__ = [
     "STYLES",
     "Exposures",
+    "Risk",
+    "RiskModel",
+    "RiskSettings",
     "StyleSettings",
+    "bias_statistic",
+    "fit_risk_model",
+    "bias_statistic": "risk",
+    "fit_risk_model": "risk",
     "read_exposures",
+    "style_correlation",
     "style_exposures",
     "write_exposures",
 ]
@@ -19,8 +35,14 @@ __all__ = [
 _HOME = {
     "STYLES": "exposures",
     "Exposures": "exposures",
+    "Risk": "risk",
+    "RiskModel": "risk",
+    "RiskSettings": "risk",
     "StyleSettings": "exposures",
+    "bias_statistic": "risk",
+    "fit_risk_model": "risk",
     "read_exposures": "table",
+    "style_correlation": "lean",
     "style_exposures": "build",
     "write_exposures": "table",
 }
