@@ -24,8 +24,6 @@ __all__ = [
     "StyleSettings",
     "bias_statistic",
     "fit_risk_model",
-    "bias_statistic": "risk",
-    "fit_risk_model": "risk",
     "read_exposures",
     "style_correlation",
     "style_exposures",

@@ -147,7 +147,7 @@ def raw_descriptors(
     -----
     Returns are in excess of a rate of 0. BETA, HSIGMA and DASTD use daily returns, which end no
     suspension; MOMENTUM and CMRA use the price, whose move over a suspension falls on the session
-    that ends it. STOM, STOQ, STOA are ``ln(21 · mean turnover)`` over the sessions with a bar: for a
+    that ends it. STOM, STOQ, STOA are ``ln(21 · mean turnover)`` over sessions with a bar: for a
     whole window the logarithm of the (mean monthly) sum. Source: definitions §11.
     """
     a, b = lo - history.base, hi - history.base
@@ -215,9 +215,9 @@ def style_exposures(
     """Compute CNE5-style exposures of a span of sessions.
 
     Descriptors but ln(cap) are clipped at median ± 5 · 1.4826 · MAD and standardised, combined with
-    weights renormalised over those a stock has, made orthogonal where the style says so (RESVOL to BETA,
-    NLSIZE to SIZE, by equal-weighted regression), and standardised again: cap-weighted mean 0,
-    equal-weighted standard deviation 1 over the universe of the session.
+    weights renormalised over those a stock has, made orthogonal where the style says so (RESVOL to
+    BETA, NLSIZE to SIZE, by equal-weighted regression), and standardised again: cap-weighted mean
+    0, equal-weighted standard deviation 1 over the universe of the session.
 
     Parameters
     ----------

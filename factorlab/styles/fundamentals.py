@@ -78,7 +78,7 @@ def quarterly_items(store: Store) -> tuple[dict[str, Item], dict[str, int]]:
     ``book = total_mv / pb``, ``earnings = total_mv / pe`` and ``sales = total_mv / ps`` of a
     quarter's valuation row: price and cap cancel, what stays is the latest report of its day. They
     count from the row's announcement where the table has a column ``announcement_date``; else from
-    the second session after the quarter's end, because some quarters are priced on the one after it.
+    the second session after the quarter's end, as some quarters are priced on the one after it.
     Statement figures count from their announcement, else from the legal deadline (30 April,
     31 August, 31 October, 30 April). A figure is carried until the same quarter of the next year is
     due.

@@ -59,10 +59,9 @@ class RiskSettings:
     annualisation: int = 252
 
     def __post_init__(self) -> None:
-        for key in ("volatility_half_life", "correlation_half_life", "specific_half_life"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"`risk.{key}` must be at least 1; got {getattr(self, key)}")
-        for key, bound in (("newey_west", 0), ("shrink", 0), ("buckets", 1), ("min_sessions", 2)):
+        ones = ("volatility_half_life", "correlation_half_life", "specific_half_life", "buckets")
+        bounds = {**dict.fromkeys(ones, 1), "newey_west": 0, "shrink": 0, "min_sessions": 2}
+        for key, bound in bounds.items():
             if getattr(self, key) < bound:
                 raise ConfigError(
                     f"`risk.{key}` must be at least {bound}; got {getattr(self, key)}"
