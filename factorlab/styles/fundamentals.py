@@ -213,15 +213,15 @@ def _grid(store: Store) -> _Grid | None:
     cell = (quarter - first) * shape[1] + column
     counts["second rows of one stock and quarter"] = len(cell) - len(np.unique(cell))
     columns: dict[str, Array] = {}
-    announced = None
+    announced: Rows | None = None
     for name in table.column_names:
         kind = table.schema.field(name).type
         if name == ANNOUNCED:
             days = table[name].cast(pa.date32()).to_pandas().to_numpy().astype("datetime64[D]")
-            announced = np.full(shape[0] * shape[1], -1, dtype=np.int64)
+            flat = np.full(shape[0] * shape[1], -1, dtype=np.int64)
             rows = np.where(np.isnat(days), -1, next_session(store.dates, days))
-            announced[cell[order]] = rows[order]
-            announced = announced.reshape(shape)
+            flat[cell[order]] = rows[order]
+            announced = flat.reshape(shape)
         elif pa.types.is_floating(kind) or pa.types.is_integer(kind):
             out = np.full(shape[0] * shape[1], np.nan)
             out[cell[order]] = table[name].cast(pa.float64()).to_numpy()[order]

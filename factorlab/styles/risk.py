@@ -121,7 +121,8 @@ class Risk:
             )
         a = active[held]
         lean = a @ self.exposures[held]
-        return float(max(lean @ self.covariance @ lean, 0.0) + a**2 @ self.specific[held])
+        factor = float(lean @ self.covariance @ lean)
+        return max(factor, 0.0) + float(a**2 @ self.specific[held])
 
 
 class RiskModel:

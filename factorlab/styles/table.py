@@ -121,7 +121,7 @@ def read_exposures(
     if not parts:
         raise DataError(f"`exposures` must be {FORMS}; got no style in {path.name}; add one")
     names = tuple([s for s in STYLES if s in parts] + [s for s in parts if s not in STYLES])
-    values = np.full((len(names), shape[0] * shape[1]), np.nan, dtype=np.float32)
+    flat = np.full((len(names), shape[0] * shape[1]), np.nan, dtype=np.float32)
     for k, name in enumerate(names):
         at, numbers = parts[name]
         if len(np.unique(at)) < len(at):
@@ -131,8 +131,8 @@ def read_exposures(
                 f" {store.dates[first + twice // shape[1]]}, {store.assets[twice % shape[1]]} in"
                 f" {path.name}; keep one of them"
             )
-        values[k, at] = numbers
-    values = values.reshape(len(names), *shape)
+        flat[k, at] = numbers
+    values = flat.reshape(len(names), *shape)
     rows = slice(first, last + 1)
     inside = np.isfinite(store["close"][rows]) if universe is None else universe[rows]
     dates = store.dates[rows]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-QUARTERS = ("03-31", "06-30", "09-30", "12-31")
-
 
 class Plain:
     """Everything up to row `t` of a store, stock by stock."""
@@ -28,9 +26,6 @@ class Plain:
             use = np.isfinite(day[s]) & np.isfinite(cap[s - 1])
             if use.any():
                 self.market[s] = np.average(day[s][use], weights=cap[s - 1][use])
-
-    def last(self, window: int, x):
-        return x[-window:]
 
     def regression(self, i: int) -> tuple[float, float]:
         y, x = self.daily[-252:, i], self.market[-252:]
@@ -64,7 +59,7 @@ class Plain:
     def cmra(self, i: int) -> float:
         x = self.carried(i)
         z = [x[-1] - x[-1 - 21 * k] for k in range(1, 13)]
-        return max(z) - min(z)
+        return np.nan if np.isnan(z).any() else max(z) - min(z)
 
     def turnover(self, i: int, window: int) -> float:
         part = slice(self.t + 1 - window, self.t + 1)
@@ -76,14 +71,14 @@ class Plain:
         return seen[-1] * self.store["total_shares"][self.t, i]
 
 
-def valuation(frame, dates, t: int, code: str):
+def valuation(frame, dates, t: int, code: str, listed: int):
     """Rows of one stock that may be used on row `t`, by quarter, the oldest first."""
     mine = frame[frame["ts_code"] == code].sort_values("period_end")
     out = []
     for row in mine.to_dict("records"):
         end = np.datetime64(row["period_end"], "D")
         after = int(np.sum(dates <= end))  # the first session after the quarter's end
-        if after + 1 <= t:
+        if after + 1 <= t and after - 1 >= listed:
             out.append(row)
     return out
 
