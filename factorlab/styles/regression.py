@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +126,6 @@ def cross_sectional_regression(
     exposures: Exposures,
     universe: Mask,
     names: tuple[str, ...],
-    in_threads: Callable[[Callable[[slice], Any], int], Any],
 ) -> Regression:
     """Regress the returns of every session on the exposures of the session before.
 
@@ -142,8 +139,6 @@ def cross_sectional_regression(
         A style counts on sessions where it is usable; an unknown exposure is 0.
     universe : ndarray of bool, shape [T', N]
     names : tuple of str, length 1 + G + K
-    in_threads : callable
-        Shares rows among threads.
 
     Returns
     -------
@@ -178,11 +173,9 @@ def cross_sectional_regression(
         ):
             out[t] = 1.0 - w @ e**2 / spread if spread > 0 else np.nan
 
-    def block(part: slice) -> None:
-        for t in range(max(part.start, 1), part.stop):
-            one(t)
-
-    in_threads(block, rows)
+    # One thread: each step is about a millisecond, which threads would spend on waiting.
+    for t in range(1, rows):
+        one(t)
     parents = _parents(industry, cap, universe, n_groups)
     return Regression(names, n_groups, factor, residuals, r_squared, centered, cap, parents)
 

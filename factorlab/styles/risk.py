@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.errors import ConfigError, DataError
-from factorlab.kernels.compiled import in_threads
 from factorlab.market.rules import listed
 from factorlab.styles.build import load_history
 from factorlab.styles.exposures import Exposures
@@ -266,7 +265,7 @@ def fit_risk_model(
     inside = listed(store, rows) if universe is None else universe[rows]
     names = (MARKET, *store.industry_names, *exposures.names)
     regression = cross_sectional_regression(
-        history.daily, history.cap, store["industry"][rows], exposures, inside, names, in_threads
+        history.daily, history.cap, store["industry"][rows], exposures, inside, names
     )
     return RiskModel(store, exposures, regression, settings or RiskSettings())
 

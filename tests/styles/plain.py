@@ -10,7 +10,7 @@ class Plain:
 
     def __init__(self, store, t: int) -> None:
         self.store, self.t = store, t
-        self.first = max(t - 560, 0)
+        self.first = max(t - 900, 0)  # long enough to know the price before a suspension
         part = slice(self.first, t + 1)
         self.close = np.array(store["close"][part])
         self.price = self.close * store["adj_factor"][part]
