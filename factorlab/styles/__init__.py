@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from factorlab.styles.build import style_exposures
+    from factorlab.styles.cache import cached_exposures
     from factorlab.styles.exposures import STYLES, Exposures, StyleSettings
-    from factorlab.styles.lean import style_correlation
+    from factorlab.styles.lean import style_correlation, style_tables
     from factorlab.styles.risk import (
         Risk,
         RiskModel,
@@ -23,10 +24,12 @@ __all__ = [
     "RiskSettings",
     "StyleSettings",
     "bias_statistic",
+    "cached_exposures",
     "fit_risk_model",
     "read_exposures",
     "style_correlation",
     "style_exposures",
+    "style_tables",
     "write_exposures",
 ]
 
@@ -38,10 +41,12 @@ _HOME = {
     "RiskSettings": "risk",
     "StyleSettings": "exposures",
     "bias_statistic": "risk",
+    "cached_exposures": "cache",
     "fit_risk_model": "risk",
     "read_exposures": "table",
     "style_correlation": "lean",
     "style_exposures": "build",
+    "style_tables": "lean",
     "write_exposures": "table",
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,11 @@ import pandas as pd
 from factorlab.cross_section import pearson_rows
 from factorlab.styles.exposures import Exposures
 
-__all__ = ["style_correlation"]
+if TYPE_CHECKING:
+    from factorlab.market.store import Store
+    from factorlab.panel import Panel
+
+__all__ = ["style_correlation", "style_tables"]
 
 
 def style_correlation(
@@ -57,3 +63,50 @@ def style_correlation(
             std = float(daily.std(ddof=1)) if len(daily) > 1 else np.nan
             out.append((factor, style, mean, std, len(daily)))
     return pd.DataFrame(out, columns=["factor", "style", "correlation", "std", "n_dates"])
+
+
+def style_tables(
+    store: Store,
+    scores: Mapping[str, Panel],
+    universe: npt.NDArray[np.bool_],
+    start: str,
+    end: str,
+    folder: Path,
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return what exhibit 6 is drawn from, with the exposures kept in `folder`.
+
+    Parameters
+    ----------
+    store : Store
+    scores : mapping of str to Panel
+    universe : ndarray of bool, shape [T, N]
+        Stocks to standardise and to correlate over.
+    start, end : str
+        First and last day.
+    folder : Path
+
+    Returns
+    -------
+    tables : dict of str to DataFrame
+        ``style_correlation`` (see `style_correlation`) and ``style_coverage`` (see
+        `Exposures.coverage`).
+    notes : list of str
+        Styles too thin to be constrained.
+    """
+    from factorlab.styles.cache import cached_exposures
+
+    first = int(np.searchsorted(store.dates, np.datetime64(start, "D")))
+    stop = int(np.searchsorted(store.dates, np.datetime64(end, "D"), side="right"))
+    exposures = cached_exposures(folder, store, slice(first, stop), universe)
+    inside = universe[first:stop]
+    frames = [
+        style_correlation(
+            {name: panel.align(exposures.dates, exposures.assets).values}, exposures, inside
+        )
+        for name, panel in scores.items()
+    ]
+    tables = {
+        "style_correlation": pd.concat(frames, ignore_index=True),
+        "style_coverage": exposures.coverage,
+    }
+    return tables, exposures.notes()
