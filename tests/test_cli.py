@@ -18,7 +18,7 @@ import factorlab
 from factorlab.cli import main
 from factorlab.errors import FactorlabError
 
-COMMANDS = ("demo", "evaluate", "ingest", "report", "run", "score", "train")
+COMMANDS = ("demo", "evaluate", "ingest", "report", "run", "score", "styles", "train")
 ROOT = Path(__file__).parent.parent
 
 
