@@ -365,3 +365,22 @@ def test_a_corrupt_store_file(factor, sim_store, tmp_path, damage):
 def test_a_run_folder_without_a_run(tmp_path):
     line = refused(call("report", tmp_path))
     assert str(tmp_path) in line
+
+
+# Styles
+
+
+def test_styles_writes_exposures_that_can_be_read_again(sim_store, tmp_path):
+    from factorlab.styles import STYLES, read_exposures
+
+    out = tmp_path / "made" / "exposures.parquet"
+    start = str(sim_store.dates[-20])
+    done = call("styles", sim_store.path, "--out", out, "--start", start)
+    assert done.exit_code == 0, done.output
+    assert "LIQUIDITY" in done.stdout
+    read, notes = read_exposures(out, sim_store)
+    assert read.names == tuple(STYLES)
+    assert len(read.dates) == 20
+    assert notes == []
+    line = refused(call("styles", sim_store.path, "--out", out, "--start", "2999-01-01"))
+    assert "2999-01-01" in line
