@@ -231,6 +231,32 @@ def evaluate(
     _show(result, quiet)
 
 
+@main.command(
+    epilog=_example(
+        "factorlab styles stores/market.store --out exposures.parquet",
+        "factorlab styles stores/market.store --out exposures.parquet --start 2019-01-01",
+    )
+)
+@click.argument("store", type=FOLDER)
+@click.option("--out", type=FILE, required=True, help="The parquet file to write.")
+@click.option("--start", help="First date, such as 2019-01-01.")
+@click.option("--end", help="Last date, such as 2025-02-28.")
+@_quiet
+def styles(store: Path, out: Path, start: str | None, end: str | None, quiet: bool) -> None:
+    """Write the style exposures of STORE.
+
+    One wide parquet table: date, code, and the ten CNE5-style exposures. Prints the share of the
+    scoring universe that has each style, by year.
+    """
+    from factorlab import pipeline
+
+    coverage = pipeline.write_styles(store, out, start, end, progress=_progress(quiet))
+    if not quiet:
+        wide = coverage.pivot(index="year", columns="style", values="coverage")
+        click.echo(wide[list(dict.fromkeys(coverage["style"]))].round(3).to_string())
+    click.echo(out)
+
+
 @main.command(epilog=_example("factorlab report runs/real_quick"))
 @click.argument("run", type=FOLDER)
 def report(run: Path) -> None:

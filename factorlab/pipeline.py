@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from factorlab.config import RunConfig
+    from factorlab.evaluation import Evaluation
     from factorlab.evaluation.settings import EvaluationSettings
     from factorlab.market.store import Store
     from factorlab.market.universe import Universe
@@ -40,6 +41,7 @@ __all__ = [
     "plan",
     "rebuild_report",
     "run",
+    "write_styles",
 ]
 
 STAGES = ("ingest", "train", "score", "evaluate", "report")
@@ -230,6 +232,7 @@ def evaluate_factors(
     universe = scoring_universe(store, settings.universe)
     evaluation = evaluate(store, scores, settings, universe=universe.mask, progress=progress)
     out.mkdir(parents=True, exist_ok=True)
+    _add_styles(evaluation, store, scores, universe, settings, out, progress)
     evaluation.save(out / "tables")
     write_json(
         out / "run.json",
@@ -244,6 +247,50 @@ def evaluate_factors(
         },
     )
     return RunResult(out, rebuild_report(out), evaluation.tables)
+
+
+def write_styles(
+    store_path: Path,
+    out: Path,
+    start: str | None = None,
+    end: str | None = None,
+    *,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Write the style exposures of a store as a wide parquet table.
+
+    Parameters
+    ----------
+    store_path : Path
+    out : Path
+        The file; date, code, one column a style.
+    start, end : str, optional
+        First and last day; the store's by default.
+    progress : Progress, optional
+
+    Returns
+    -------
+    DataFrame
+        Coverage by style and year.
+    """
+    from factorlab.market.store import Store
+    from factorlab.market.universe import scoring_universe
+    from factorlab.styles import style_exposures, write_exposures
+
+    progress = progress or SILENT
+    store = Store.open(store_path)
+    first = store.session(start, "right") if start else 0
+    last = store.session(end, "left") if end else len(store.dates) - 1
+    universe = scoring_universe(store).mask
+    with progress.stage("styles", 2) as tick:
+        exposures = style_exposures(store, slice(first, last + 1), universe=universe)
+        tick(1, "exposures")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_exposures(exposures, out)
+        tick(1, "written")
+    for line in exposures.notes():
+        progress.say(line)
+    return exposures.coverage
 
 
 def rebuild_report(run_dir: Path) -> Path:
@@ -382,6 +429,10 @@ class _Run:
             universe=universe.mask,
             progress=self.progress,
         )
+        _add_styles(
+            *(evaluation, store, panels, universe, self.config.evaluation),
+            *(self.out, self.progress),
+        )
         evaluation.save(self.out / "tables")
         return evaluation.tables
 
@@ -474,6 +525,28 @@ def _default_span(settings: EvaluationSettings, store: Store) -> EvaluationSetti
     ):
         return settings
     return replace(settings, start=str(store.dates[0]), end=str(store.dates[-1]))
+
+
+def _add_styles(
+    evaluation: Evaluation,
+    store: Store,
+    scores: Mapping[str, Panel],
+    universe: Universe,
+    settings: EvaluationSettings,
+    out: Path,
+    progress: Progress,
+) -> None:
+    """Add the tables of exhibit 6; the exposures stay in the run's folder."""
+    from factorlab.styles import style_tables
+
+    with progress.stage("styles", 1) as tick:
+        tables, notes = style_tables(
+            store, scores, universe.mask, settings.start, settings.end, out / "styles"
+        )
+        tick(1, "correlations")
+    for line in notes:
+        progress.say(line)
+    evaluation.tables.update(tables)
 
 
 def _about_store(store: Store, universe: Universe) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import factorlab
 from factorlab.cli import main
 from factorlab.errors import FactorlabError
 
-COMMANDS = ("demo", "evaluate", "ingest", "report", "run", "score", "train")
+COMMANDS = ("demo", "evaluate", "ingest", "report", "run", "score", "styles", "train")
 ROOT = Path(__file__).parent.parent
 
 
@@ -416,3 +416,22 @@ def test_bad_rankings_end_in_one_line(many, sim_store, tmp_path):
     line = refused(call("evaluate", many / "f01.parquet", tmp_path / "again/f01.parquet", *options))
     assert "must have different names; got 'f01'" in line
     assert not (tmp_path / "out").exists()
+
+
+# Styles
+
+
+def test_styles_writes_exposures_that_can_be_read_again(sim_store, tmp_path):
+    from factorlab.styles import STYLES, read_exposures
+
+    out = tmp_path / "made" / "exposures.parquet"
+    start = str(sim_store.dates[-20])
+    done = call("styles", sim_store.path, "--out", out, "--start", start)
+    assert done.exit_code == 0, done.output
+    assert "LIQUIDITY" in done.stdout
+    read, notes = read_exposures(out, sim_store)
+    assert read.names == tuple(STYLES)
+    assert len(read.dates) == 20
+    assert notes == []
+    line = refused(call("styles", sim_store.path, "--out", out, "--start", "2999-01-01"))
+    assert "2999-01-01" in line

@@ -80,6 +80,8 @@ def finished(sim_tables, sim_store, tmp_path_factory) -> Path:
 def test_a_run_leaves_page_tables_scores_and_weights(finished) -> None:
     names = set(content(finished))
     assert {"report/index.html", "tables/ic_summary.csv", "tables/top_yearly.parquet"} <= names
+    assert {"tables/style_correlation.csv", "report/exhibit_06.csv"} <= names
+    assert (finished / "styles" / "exposures.npy").exists()
     assert (finished / "scores" / "GRU-IC.parquet").exists()
     assert len(list((finished / "models").rglob("weights.safetensors"))) == 2
     assert not list(finished.rglob("*.partial"))

@@ -16,7 +16,7 @@ from factorlab.market.codes import board
 if TYPE_CHECKING:
     from factorlab.market.store import Store
 
-__all__ = ["StandIn", "benchmark_table", "cap_weighted"]
+__all__ = ["FloatRatio", "StandIn", "benchmark_table", "cap_weighted"]
 
 SPLIT_STEP = 1.05  # definitions §2: a price step above it can be a split, one below is a dividend
 DIVIDEND_BESIDE = (0.98, 1.15)  # what may be left of a split's step: rounding, or a dividend beside
@@ -82,7 +82,7 @@ def cap_weighted(store: Store, span: Span, pools: tuple[str, ...]) -> dict[str, 
     members = {pool: store.members(pool)[rows] for pool in pools}
     n = len(span.dates)
     series = {pool: (np.full(n, np.nan), np.full(n, np.nan)) for pool in pools}
-    ratios = _FloatRatio(store, span.first)
+    ratios = FloatRatio(store, span.first)
     close = last_known(store, "close", span.first)
     cap = np.full(len(span.assets), np.nan)
     for t in range(n):
@@ -116,7 +116,7 @@ def _split_step(adjust: Array, shares: Array) -> Array:
     return np.where(told, np.minimum(shares, adjust), np.where(adjust > LONE_SPLIT, adjust, 1.0))
 
 
-class _FloatRatio:
+class FloatRatio:
     """Float shares over total shares, session after session, filled where it is not known."""
 
     def __init__(self, store: Store, row: int) -> None:

@@ -70,6 +70,8 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
         "excess_max_drawdown",
     ),
     "correlation": ("factor_a", "factor_b", "spearman"),
+    "style_correlation": ("factor", "style", "correlation"),
+    "style_coverage": ("style", "year", "coverage"),
     "coverage": ("factor", "pool", "year", "member_days", "scored"),
     "events": ("event",),
     "benchmark": ("pool", "start_date", "end_date", "annual_return"),

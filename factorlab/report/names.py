@@ -78,6 +78,7 @@ def pool_label(pool: str) -> tuple[str, str]:
 
 
 CAPTIONS: dict[str, Caption] = {
+    "6": Caption("模型风格倾向", "Correlation of the models with styles"),
     "7": Caption("模型相关性", "Rank correlation between models"),
     "8": Caption("10日IC统计结果", "IC statistics, 10 sessions (T+1 to T+11)"),
     "9": Caption("20日IC统计结果", "IC statistics, 20 sessions (T+1 to T+21)"),
@@ -153,6 +154,14 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "n_returns": ("日收益数", "daily returns", "int"),
     "n_rebalances": ("调仓数", "rebalances", "int"),
     "mean_members": ("平均成员", "mean members", "num1"),
+    "style": ("风格", "style", "text"),
+    "correlation": ("相关性", "mean correlation", "num"),
+    "std": ("标准差", "std over dates", "num"),
+    "sessions": ("交易日", "sessions", "int"),
+    "stock_days": ("股票日", "stock-days of the universe", "int"),
+    "covered": ("有暴露", "with an exposure", "int"),
+    "coverage": ("覆盖率", "coverage, %", "pct1"),
+    "usable_days": ("可约束日", "sessions with enough coverage", "int"),
     "spearman": ("秩相关", "mean Spearman", "num"),
     "member_days": ("成分股日", "member stock-days", "int"),
     "scored": ("有得分", "scored stock-days", "int"),

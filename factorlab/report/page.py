@@ -20,6 +20,7 @@ from factorlab.report.exhibits_pool import (
     year_table_exhibit,
     yearly_returns_exhibit,
 )
+from factorlab.report.exhibits_style import style_exhibit
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, POOLS, SIMULATED
 from factorlab.report.provenance import Section, data_sections, difference_reasons
@@ -33,8 +34,9 @@ __all__ = ["build_report", "exhibits"]
 
 
 def exhibits(inputs: Inputs) -> list[Exhibit]:
-    """Return exhibits 7 to 22 in the report's order, then those of a user's own pools."""
+    """Return exhibits 6 to 22 in the report's order, then those of a user's own pools."""
     out = [
+        style_exhibit(inputs),
         correlation_exhibit(inputs),
         ic_exhibit(inputs, "8", 10),
         ic_exhibit(inputs, "9", 20),

@@ -145,7 +145,7 @@ def test_stopping_half_way_leaves_no_job_behind(cluster, spec, jobs, tmp_path) -
     size = total(tmp_path)
     time.sleep(1.0)
     assert total(tmp_path) == size
-    wait_until(lambda: not any(b"_work" in line(p) for p in ray_processes()))
+    wait_until(lambda: not any(b"ray::_work" in line(p) for p in ray_processes()))
 
 
 def cluster_fit(data, progress, job, settings, root, key):
