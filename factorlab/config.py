@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factorlab.errors import ConfigError
+from factorlab.errors import ConfigError, did_you_mean
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.features import FeatureSettings
 from factorlab.labels import LabelSettings
 from factorlab.market.universe import UniverseSettings
+from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.training.settings import (
     LOSS_NAMES,
     MODEL_NAMES,
@@ -132,6 +133,7 @@ class RunConfig:
         Plain factors evaluated beside the models.
     training : TrainingSettings
     evaluation : EvaluationSettings
+    enhancement : EnhancementSettings
     report : ReportSettings
 
     Raises
@@ -150,6 +152,7 @@ class RunConfig:
     baselines: tuple[str, ...] = ("reversal_20",)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    enhancement: EnhancementSettings = field(default_factory=EnhancementSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
 
     def __post_init__(self) -> None:
@@ -166,6 +169,11 @@ class RunConfig:
                 )
         for spec in self.models:
             spec.own(self.training)
+        if self.enhancement.model and self.enhancement.model not in names:
+            raise ConfigError(
+                f"`enhancement.model` must be one of the run's factors: {', '.join(names)}; got"
+                f" {self.enhancement.model!r}{did_you_mean(self.enhancement.model, names)}"
+            )
         universe = self._follow("universe", "look_back", "[features]", self.features.look_back)
         self._follow("evaluation", "universe", "[universe]", universe)
 

@@ -21,6 +21,7 @@ from factorlab.files import write_json
 from factorlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from factorlab.config import RunConfig
@@ -433,8 +434,43 @@ class _Run:
             *(evaluation, store, panels, universe, self.config.evaluation),
             *(self.out, self.progress),
         )
+        if self.config.enhancement.pools:
+            self._enhance(evaluation, store, panels, universe)
         evaluation.save(self.out / "tables")
         return evaluation.tables
+
+    def _enhance(
+        self,
+        evaluation: Evaluation,
+        store: Store,
+        panels: Mapping[str, Panel],
+        universe: Universe,
+    ) -> None:
+        """Add the tables of exhibits 23 to 26."""
+        from factorlab.portfolio.build import enhance_indices
+        from factorlab.styles import cached_exposures
+
+        config, span = self.config, self.config.evaluation
+        name = config.enhancement.model or _enhanced_model(list(panels))
+        first = int(store.dates.searchsorted(_day(span.start)))
+        stop = int(store.dates.searchsorted(_day(span.end), side="right"))
+        rows = slice(max(first - 1, 0), stop)
+        exposures = cached_exposures(self.out / "styles", store, rows, universe.mask)
+        tables = enhance_indices(
+            store,
+            panels[name],
+            exposures,
+            config.enhancement,
+            universe.mask,
+            span.start,
+            span.end,
+            span.annualisation,
+            self.progress,
+        )
+        for table in tables.values():
+            if "model" in table.columns:
+                table["model"] = name
+        evaluation.tables.update(tables)
 
     def _about(
         self,
@@ -514,6 +550,17 @@ def _data_spec(config: RunConfig, store: Store) -> DataSpec:
     from factorlab.training.workers import DataSpec
 
     return DataSpec(store.path, config.universe, config.features, config.labels)
+
+
+def _enhanced_model(names: list[str]) -> str:
+    """The report enhances with DecompGRU-MSE; without it the first factor."""
+    return "DecompGRU-MSE" if "DecompGRU-MSE" in names else names[0]
+
+
+def _day(text: str) -> np.datetime64:
+    import numpy as np
+
+    return np.datetime64(text, "D")
 
 
 def _default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:

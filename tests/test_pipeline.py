@@ -90,7 +90,7 @@ def test_a_run_leaves_page_tables_scores_and_weights(finished) -> None:
 
 def test_the_same_run_again_does_nothing_and_ends_the_same(finished, monkeypatch) -> None:
     before = content(finished)
-    monkeypatch.setattr("factorlab.training.fit._Trainer", None)
+    monkeypatch.setattr("factorlab.training.fit.Trainer", None)
     monkeypatch.setattr("factorlab.training.predict.score_sessions", None)
     config = load_config(finished.parent / "run.toml")
     run(config, finished, command=("factorlab", "run", "run.toml"))

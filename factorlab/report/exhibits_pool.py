@@ -25,6 +25,8 @@ __all__ = [
     "NUMBERED",
     "curves_exhibit",
     "only_coloured",
+    "part_year_note",
+    "period_columns",
     "pool_captions",
     "year_bars_exhibit",
     "year_table_exhibit",
@@ -117,11 +119,11 @@ def yearly_returns_exhibit(inputs: Inputs) -> Exhibit:
         numbers=len(shown) <= NUMBERED,
         simulated=inputs.run.simulated,
     )
-    columns = (*columns_for(["factor"]), *_period_columns(years, "pct"))
+    columns = (*columns_for(["factor"]), *period_columns(years, "pct"))
     rows = [{"factor": m, **{y: value.get((m, y), math.nan) for y in years}} for m in models]
     rows.append({"factor": INDEX, **dict(zip(years, level, strict=True))})
     table = Table(csv_stem("12"), columns, pd.DataFrame(rows, columns=[c.key for c in columns]))
-    notes = [_part_year_note(years), *only_coloured(inputs, models)]
+    notes = [part_year_note(years), *only_coloured(inputs, models)]
     return Exhibit("12", caption.zh, caption.en, [drawing], [table], notes=[n for n in notes if n])
 
 
@@ -160,8 +162,8 @@ def year_bars_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) 
         )
         for m in models
     ]
-    table = stacked(csv_stem(number), entries, ["factor"], _period_columns(years, "pct"))
-    notes = [_part_year_note(years), *only_coloured(inputs, models)]
+    table = stacked(csv_stem(number), entries, ["factor"], period_columns(years, "pct"))
+    notes = [part_year_note(years), *only_coloured(inputs, models)]
     return Exhibit(
         number, caption.zh, caption.en, [drawing], folded=[table], notes=[n for n in notes if n]
     )
@@ -197,13 +199,13 @@ def year_table_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption)
         csv_stem(number),
         entries,
         ["factor", "metric"],
-        _period_columns(periods, "row"),
+        period_columns(periods, "row"),
         labels=_METRICS,
     )
     notes = [
         "全区间为年化，各年为该年累计；超额为组合净值/指数净值之比。The full span is annualised,"
         " a year is its plain cumulative return; excess is the ratio of NAVs.",
-        _part_year_note(periods),
+        part_year_note(periods),
     ]
     return Exhibit(number, caption.zh, caption.en, tables=[table], notes=[n for n in notes if n])
 
@@ -245,7 +247,8 @@ def _yearly(
     return value, periods, [m for m in inputs.models if any((m, p) in value for p in periods)]
 
 
-def _period_columns(periods: list[str], kind: str) -> tuple[Column, ...]:
+def period_columns(periods: list[str], kind: str) -> tuple[Column, ...]:
+    """Return a column for each period, the full span first."""
     heads = {"full": ("全区间", "full span, annualised")}
     out = []
     for p in periods:
@@ -258,7 +261,8 @@ def _year_names(years: list[str]) -> list[str]:
     return [f"至{y}\npart year" if len(y) > 4 else y for y in years]
 
 
-def _part_year_note(periods: list[str]) -> str:
+def part_year_note(periods: list[str]) -> str:
+    """Return the note on a year that is not over, or an empty string."""
     part = [p for p in periods if len(p) > 4 and p != "full"]
     if not part:
         return ""

@@ -72,6 +72,19 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "correlation": ("factor_a", "factor_b", "spearman"),
     "style_correlation": ("factor", "style", "correlation"),
     "style_coverage": ("style", "year", "coverage"),
+    "enhancement_nav": ("date", "pool", "model", "nav", "excess_nav"),
+    "enhancement_yearly": (
+        *("pool", "model", "period", "excess_return", "excess_sharpe", "excess_max_drawdown"),
+        *("calmar", "tracking_error", "two_way_turnover", "cost"),
+    ),
+    "enhancement_weekly": (
+        *("date", "pool", "status", "two_way_turnover", "names", "member_share"),
+        *("active_share", "worst_residual"),
+    ),
+    "enhancement_exposures": ("date", "pool", "kind", "name", "active", "limit"),
+    "enhancement_relaxed": ("date", "pool", "group", "item", "slack"),
+    "enhancement_events": ("date", "pool", "event", "asset", "weight"),
+    "enhancement_stand_in": ("pool", "year", "tracking_error", "drift"),
     "coverage": ("factor", "pool", "year", "member_days", "scored"),
     "events": ("event",),
     "benchmark": ("pool", "start_date", "end_date", "annual_return"),
@@ -80,7 +93,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 #: Long tables, read by series.
-_SERIES = ("ic_daily", "top_nav")
+_SERIES = ("ic_daily", "top_nav", "enhancement_nav")
 
 _WORDS = ("factor", "pool", "mode", "period", "year", "factor_a", "factor_b", "event", "variant")
 

@@ -93,6 +93,16 @@ CAPTIONS: dict[str, Caption] = {
     **_pool_captions(14, "csi300"),
     **_pool_captions(17, "csi500"),
     **_pool_captions(20, "csi1000"),
+    "23": Caption(
+        "沪深300指增超额走势", "CSI 300 enhanced: excess over the index and its drawdown"
+    ),
+    "24": Caption(
+        "中证500指增超额走势", "CSI 500 enhanced: excess over the index and its drawdown"
+    ),
+    "25": Caption(
+        "中证1000指增超额走势", "CSI 1000 enhanced: excess over the index and its drawdown"
+    ),
+    "26": Caption("指增组合统计", "Enhanced indices by year, net of cost"),
 }
 
 #: Column heads by key: Chinese, English with unit, kind of number.
@@ -134,6 +144,22 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "dividend_part": ("分红部分", "dividend part, % a year", "pct"),
     "excess_sharpe": ("超额夏普", "excess Sharpe", "num"),
     "excess_max_drawdown": ("超额最大回撤", "excess max drawdown, %", "pct"),
+    "tracking_error": ("跟踪误差", "tracking error, %", "pct"),
+    "calmar": ("Calmar比率", "Calmar", "num"),
+    "two_way_turnover": ("平均双边换手", "two-way turnover, share of NAV a rebalance", "num"),
+    "names": ("持股数", "stocks held", "num1"),
+    "member_share": ("成分股占比", "weight of members, %", "pct1"),
+    "active_share": ("主动份额", "active share, %", "pct1"),
+    "cost": ("成本", "cost paid, % of NAV", "pct"),
+    "frozen": ("冻结持仓", "holdings that could not trade", "int"),
+    "relaxed": ("放松约束周数", "weeks with a relaxed limit", "int"),
+    "worst_residual": ("最大残差", "largest residual", "exp"),
+    "largest_active": ("最大主动暴露", "largest active exposure", "num"),
+    "limit": ("上限", "limit", "num"),
+    "kind": ("类别", "kind", "text"),
+    "slack": ("松弛量", "slack", "exp"),
+    "item": ("对象", "of", "text"),
+    "drift": ("偏离", "difference of returns, %", "pct"),
     "one_way_turnover": ("平均单边换手", "one-way turnover, share of NAV a rebalance", "num"),
     "equal_weight_excess_ratio": ("等权超额年化", "excess over equal-weighted pool, %", "pct"),
     "annual_return_net": ("费后年化", "annual return after costs, %", "pct"),

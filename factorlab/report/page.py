@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from factorlab.errors import ConfigError
 from factorlab.report.exhibit import Exhibit
+from factorlab.report.exhibits_enhancement import enhancement_curve, enhancement_table
 from factorlab.report.exhibits_groups import groups_exhibit, performance_exhibit
 from factorlab.report.exhibits_ic import correlation_exhibit, ic_exhibit
 from factorlab.report.exhibits_pool import (
@@ -34,7 +35,7 @@ __all__ = ["build_report", "exhibits"]
 
 
 def exhibits(inputs: Inputs) -> list[Exhibit]:
-    """Return exhibits 6 to 22 in the report's order, then those of a user's own pools."""
+    """Return exhibits 6 to 26 in the report's order, then those of a user's own pools."""
     out = [
         style_exhibit(inputs),
         correlation_exhibit(inputs),
@@ -50,6 +51,9 @@ def exhibits(inputs: Inputs) -> list[Exhibit]:
         out.append(year_bars_exhibit(inputs, bars, pool, CAPTIONS[bars]))
         out.append(curves_exhibit(inputs, curve, pool, CAPTIONS[curve]))
         out.append(year_table_exhibit(inputs, table, pool, CAPTIONS[table]))
+    for number, pool in (("23", "csi300"), ("24", "csi500"), ("25", "csi1000")):
+        out.append(enhancement_curve(inputs, number, pool))
+    out.append(enhancement_table(inputs))
     own = [p for p in inputs.pools if p not in POOLS]
     for i, pool in enumerate(own):
         captions = pool_captions(pool)

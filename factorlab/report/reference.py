@@ -34,6 +34,7 @@ class Printed:
     ics: dict[tuple[str, str, int, str], float]
     tops: dict[tuple[str, str], float]
     yearlies: dict[tuple[str, str, str, str], float]
+    enhanced: dict[tuple[str, str, str], float]
 
     def correlation(self, a: str, b: str) -> float:
         """Return the printed Spearman of models `a` and `b` (exhibit 7)."""
@@ -50,6 +51,10 @@ class Printed:
     def yearly(self, factor: str, pool: str, metric: str, period: str) -> float:
         """Return a printed figure of a pool's top group in one period (16, 19, 22)."""
         return self.yearlies.get((factor, pool, metric, period), math.nan)
+
+    def enhancement(self, pool: str, metric: str, period: str) -> float:
+        """Return a printed figure of an enhanced index in one period (26 and the text)."""
+        return self.enhanced.get((pool, metric, period), math.nan)
 
 
 def load_printed(folder: Path | None = None) -> Printed:
@@ -90,7 +95,16 @@ def load_printed(folder: Path | None = None) -> Printed:
             metric = str(row.metric).removesuffix("_pct")
             value = _decimal(row.value) if metric != row.metric else float(row.value)
             yearlies[_model(row), pool, metric, str(row.period)] = value
-    return Printed(correlations, ics, tops, yearlies)
+    enhanced: dict[tuple[str, str, str], float] = {}
+    for row in _read(folder, "table26_index_enhancement.csv").itertuples():
+        metric = str(row.metric).removesuffix("_pct")
+        value = _decimal(row.value) if metric != row.metric else float(row.value)
+        enhanced[str(row.benchmark), metric, str(row.period)] = value
+    for row in _read(folder, "text_index_enhancement.csv").itertuples():
+        pool = str(row.benchmark)
+        enhanced[pool, "tracking_error", "full"] = _decimal(row.tracking_error_pct)
+        enhanced[pool, "two_way_turnover", "full"] = float(row.mean_two_way_turnover)
+    return Printed(correlations, ics, tops, yearlies, enhanced)
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:

@@ -97,8 +97,11 @@ def style_tables(
 
     first = int(np.searchsorted(store.dates, np.datetime64(start, "D")))
     stop = int(np.searchsorted(store.dates, np.datetime64(end, "D"), side="right"))
-    exposures = cached_exposures(folder, store, slice(first, stop), universe)
-    inside = universe[first:stop]
+    # From the session before: an enhancement that trades first at `start` looks at its close.
+    rows = slice(max(first - 1, 0), stop)
+    exposures = cached_exposures(folder, store, rows, universe)
+    inside = universe[rows].copy()
+    inside[: first - rows.start] = False
     frames = [
         style_correlation(
             {name: panel.align(exposures.dates, exposures.assets).values}, exposures, inside

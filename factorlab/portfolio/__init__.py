@@ -1,0 +1,1 @@
+"""Index enhancement: the weekly problem, its backtest, and the tables of both."""

@@ -1,0 +1,199 @@
+"""Exhibits 23 to 26: enhanced indices, their excess, and what was asked of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, beside_printed, csv_stem, stacked
+from factorlab.report.exhibits_pool import part_year_note, period_columns
+from factorlab.report.figures import Curve, excess_curves, week_lows, weekly
+from factorlab.report.inputs import Inputs
+from factorlab.report.names import CAPTIONS
+from factorlab.report.tables import Column, Table, columns_for
+
+__all__ = ["enhancement_curve", "enhancement_table"]
+
+_METRICS = {
+    "excess_return": ("超额收益%", "excess return"),
+    "excess_sharpe": ("超额夏普", "excess Sharpe"),
+    "excess_max_drawdown": ("超额最大回撤%", "excess max drawdown"),
+    "calmar": ("Calmar比率", "Calmar"),
+    "tracking_error": ("跟踪误差%", "tracking error"),
+    "two_way_turnover": ("平均双边换手", "two-way turnover"),
+    "cost": ("成本%", "cost paid"),
+}
+_PER_CENT = ("excess_return", "excess_max_drawdown", "tracking_error", "cost")
+
+
+def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
+    """Return exhibit 23, 24 or 25: excess and drawdown of one enhanced index."""
+    caption, stem = CAPTIONS[number], csv_stem(number)
+    nav = inputs.table("enhancement_nav", pool=pool)
+    if nav.empty:
+        return Exhibit(number, caption.zh, caption.en, missing=NOT_COMPUTED)
+    model = str(nav["model"].iloc[0])
+    dates = nav["date"].to_numpy().astype("datetime64[D]")
+    excess = nav["excess_nav"].to_numpy(dtype=float)
+    at = weekly(nav["date"])
+    low = week_lows(excess / np.fmax.accumulate(excess) - 1.0, at)
+    curve = Curve(model, inputs.colour(model), dates[at], excess[at], None, low)
+    drawing = excess_curves(
+        f"x{number}", f"{caption.zh} {caption.en}", [curve], simulated=inputs.run.simulated
+    )
+    keys = ["excess_return", "tracking_error", "two_way_turnover"]
+    (full,) = inputs.table("enhancement_yearly", pool=pool, period="full").to_dict("records")
+    entry = Entry(
+        {"model": model},
+        {key: float(full[key]) for key in keys},
+        {key: inputs.printed.enhancement(pool, key, "full") for key in keys},
+    )
+    # The head of a year's excess stands for the full span here, where it is annual.
+    beside = beside_printed(f"{stem}_printed", [entry], ["model"], keys)
+    daily = Table(
+        stem,
+        (
+            Column("date", "日期", "date"),
+            Column("nav", "组合净值", "NAV", "num"),
+            Column("excess_nav", "超额净值", "excess NAV", "num"),
+        ),
+        pd.DataFrame(
+            {"date": dates.astype(str), "nav": nav["nav"], "excess_nav": nav["excess_nav"]}
+        ).reset_index(drop=True),
+        shown=0,
+    )
+    return Exhibit(
+        number,
+        caption.zh,
+        caption.en,
+        [drawing],
+        [beside, daily],
+        [*_weeks(inputs, stem, pool), *_limits(inputs, stem, pool), *_relaxed(inputs, stem, pool)],
+        [*_notes(inputs), *_stand_in(inputs, pool)],
+    )
+
+
+def enhancement_table(inputs: Inputs) -> Exhibit:
+    """Return exhibit 26: excess, Sharpe, drawdown and Calmar of each index by year."""
+    caption = CAPTIONS["26"]
+    frame = inputs.table("enhancement_yearly")
+    if frame.empty:
+        return Exhibit("26", caption.zh, caption.en, missing=NOT_COMPUTED)
+    periods = [p for p in ("full",) if p in set(frame["period"])]
+    periods += sorted(set(frame["period"]) - {"full"})
+    value = {
+        (r.pool, r.period, m): float(getattr(r, m)) for r in frame.itertuples() for m in _METRICS
+    }
+    pools = list(dict.fromkeys(frame["pool"]))
+    entries = [
+        Entry(
+            {"pool": pool, "metric": metric},
+            {p: value.get((pool, p, metric), math.nan) for p in periods},
+            {p: inputs.printed.enhancement(pool, metric, p) for p in periods},
+            kind="pct" if metric in _PER_CENT else "num",
+        )
+        for pool in pools
+        for metric in _METRICS
+    ]
+    table = stacked(
+        csv_stem("26"),
+        entries,
+        ["pool", "metric"],
+        period_columns(periods, "row"),
+        together="pool",
+        labels=_METRICS,
+    )
+    notes = [
+        "超额为组合净值/指数净值之比，扣费后；全区间为年化，各年为累计。Calmar：全年 ="
+        " ((1+x)^(252/n)−1)/|回撤|，不足一年 = x/|回撤|。Excess is the ratio of NAVs, net of cost;"
+        " annual for the full span, cumulative for a year. Calmar of a full year is annualised,"
+        " that of a part year is not.",
+        part_year_note(periods),
+        *_notes(inputs),
+    ]
+    return Exhibit("26", caption.zh, caption.en, tables=[table], notes=[n for n in notes if n])
+
+
+def _weeks(inputs: Inputs, stem: str, pool: str) -> list[Table]:
+    """What the portfolios looked like, over all rebalances."""
+    weeks = inputs.table("enhancement_weekly", pool=pool)
+    events = inputs.table("enhancement_events", pool=pool)
+    row = {
+        "names": float(weeks["names"].mean()),
+        "member_share": float(weeks["member_share"].mean()),
+        "active_share": float(weeks["active_share"].mean()),
+        "relaxed": int((weeks["status"] != "optimal").sum()),
+        "frozen": int(len(events) - (events["event"] == "delisted, paid out").sum()),
+        "worst_residual": float(weeks["worst_residual"].max()),
+    }
+    title = f"{len(weeks)} 次调仓的组合 Portfolios of {len(weeks)} rebalances"
+    return [Table(f"{stem}_portfolios", columns_for(list(row)), pd.DataFrame([row]), title)]
+
+
+def _limits(inputs: Inputs, stem: str, pool: str) -> list[Table]:
+    """Largest active exposure of each style and industry beside its limit."""
+    frame = inputs.table("enhancement_exposures", pool=pool)
+    if frame.empty:
+        return []
+    size = frame.assign(largest_active=frame["active"].abs())
+    most = (
+        size.groupby(["kind", "name"], sort=False)
+        .agg(largest_active=("largest_active", "max"), limit=("limit", "max"))
+        .reset_index()
+        .sort_values(["kind", "largest_active"], ascending=[False, False])
+    )
+    columns = (
+        *columns_for(["kind"]),
+        Column("name", "风格/行业", "style or industry", "text"),
+        Column("largest_active", "最大主动暴露", "largest active exposure", "ic"),
+        Column("limit", "上限", "limit", "ic"),
+    )
+    frame = most[["kind", "name", "largest_active", "limit"]].reset_index(drop=True)
+    return [Table(f"{stem}_limits", columns, frame, "暴露与上限 Exposures and limits")]
+
+
+def _relaxed(inputs: Inputs, stem: str, pool: str) -> list[Table]:
+    frame = inputs.table("enhancement_relaxed", pool=pool)
+    if frame.empty:
+        return []
+    columns = (
+        *columns_for(["date"]),
+        Column("group", "约束", "limit that gave way", "text"),
+        *columns_for(["item"]),
+        Column("slack", "松弛量", "by", "ic"),
+    )
+    days = pd.to_datetime(frame["date"]).dt.strftime("%Y-%m-%d")
+    shown = frame.assign(date=days)[["date", "group", "item", "slack"]].reset_index(drop=True)
+    return [Table(f"{stem}_relaxed", columns, shown, "放松的约束 Limits that gave way")]
+
+
+def _notes(inputs: Inputs) -> list[str]:
+    limits = inputs.run.settings.get("enhancement", {})
+    if not limits:
+        return []
+    text = (
+        "个股偏离 ≤ {deviation:g}，风格 ≤ {style:g}，行业 ≤ {industry:g}，成分股 ≥ {members:g}，"
+        "双边换手 ≤ {turnover:g}，成本 {cost:g} × Σ|Δw|。Limits: stock {deviation:g}, style"
+        " {style:g}, industry {industry:g}, members at least {members:g}, two-way turnover"
+        " {turnover:g}; cost {cost:g} of what is traded."
+    )
+    return [text.format(**limits)]
+
+
+def _stand_in(inputs: Inputs, pool: str) -> list[str]:
+    """Say what stands in for the index's weights, and how far it strays, by year."""
+    frame = inputs.table("enhancement_stand_in", pool=pool)
+    if frame.empty:
+        return []
+    parts = [
+        f"{r.year if r.year != 'full' else '全区间 full span'}: {100 * r.tracking_error:.1f} %,"
+        f" {100 * r.drift:+.1f} %"
+        for r in frame.itertuples()
+    ]
+    return [
+        "指数权重以成分股自由流通市值近似；其相对指数的年化跟踪误差与收益差："
+        " Index weights are stood in for by members' float capitalisation; its tracking error"
+        " against the index and the difference of returns, by year: " + "; ".join(parts) + "."
+    ]
