@@ -95,8 +95,10 @@ def recognise(spec: str) -> str:
         raise DataError(f"`source` must exist; got {spec!r}; check the path")
     if (path / "calendars").is_dir() and (path / "features").is_dir():
         return "qlib"
-    ours = [any((path / f"{n}.{s}").is_file() for s in ("csv", "parquet"))
-            for n in ("calendar", "stocks")]
+    ours = [
+        any((path / f"{n}.{s}").is_file() for s in ("csv", "parquet"))
+        for n in ("calendar", "stocks")
+    ]
     has_bars = (path / "bars").is_dir() or (path / "market.toml").is_file()
     return "tables" if any(ours) or has_bars else "files"
 
