@@ -142,6 +142,22 @@ def ingest(source: str, out: Path, form: str | None, unit: str | None, quiet: bo
     click.echo(result.store_path)
 
 
+@main.command(epilog=_example("factorlab export stores/market.store --to qlib --out exports/qlib"))
+@click.argument("store", type=FOLDER)
+@click.option("--to", required=True, help="parquet (our tables) or qlib (a data folder).")
+@click.option("--out", type=FOLDER, required=True, help="The folder to make.")
+@_quiet
+def export(store: Path, to: str, out: Path, quiet: bool) -> None:
+    """Write the bars of STORE for other tools.
+
+    Ingesting what was written gives the same bars again, bit by bit.
+    """
+    from factorlab.market.export import export as run_export
+    from factorlab.market.store import Store
+
+    click.echo(run_export(Store.open(store), to, out, progress=_progress(quiet)))
+
+
 @main.command(epilog=_example("factorlab train configs/real_quick.toml"))
 @click.argument("config", type=FILE)
 @_out("runs/NAME, after the file's name")

@@ -10,6 +10,7 @@ what is left of the exact number.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -22,7 +23,7 @@ import pyarrow as pa
 from factorlab.errors import DataError
 from factorlab.market.codes import normalize_code
 
-__all__ = ["POOL_FILES", "QlibSource"]
+__all__ = ["MARK", "POOL_FILES", "QlibSource"]
 
 POOL_FILES = {
     "csi300": "000300.SH",
@@ -30,6 +31,8 @@ POOL_FILES = {
     "csi1000": "000852.SH",
     "all_share": "000985.CSI",
 }
+# What our own export says of its conventions.
+MARK = "factorlab.json"
 _OPEN = np.datetime64("2099-01-01")
 _PIECE = 100
 _PRICES = ("open", "high", "low", "close")
@@ -139,8 +142,22 @@ class QlibSource:
             )
         return start, values[1:]
 
+    def _mark(self) -> dict[str, Any]:
+        file = self.path / MARK
+        try:
+            return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError as error:
+            raise DataError(
+                f"`{MARK}` must be JSON; got {error}; export the folder again"
+            ) from None
+
     def _settle(self) -> None:
         """Find by the numbers whether volume is adjusted and change is in percent."""
+        mark = self._mark()
+        if mark:
+            self._volume_adjusted, self._percent = mark["volume"] == "adjusted", 1.0
+            self._found |= {"volume": "adjusted, times factor", "change": "a fraction"}
+            return
         raw, adjusted, ratios = [], [], []
         for folder in self.stocks[:: max(1, len(self.stocks) // 50)]:
             volume, factor = self._read(folder, "volume"), self._read(folder, "factor")
@@ -219,7 +236,9 @@ class QlibSource:
             out["amount"] = np.full(len(at), np.nan)
             self._lacks["amount"] = "no amounts: no VWAP, and the unit of volume is not proved"
         else:
-            out["amount"] = amount[at] + rest[at] if rest is not None else amount[at]
+            exact = rest is not None
+            # Two float32 keep 48 bits; the hundredth of a CNY is the unit of every vendor.
+            out["amount"] = np.rint((amount + rest)[at] * 100) / 100 if exact else amount[at]
         code = _code(folder.name)
         columns: dict[str, pa.Array] = {
             "ts_code": pa.array([code] * len(at), pa.string()),
@@ -246,7 +265,7 @@ class QlibSource:
 
     def _members(self) -> pa.Table | None:
         rows: dict[str, list] = {"index_code": [], "ts_code": [], "start_date": [], "end_date": []}
-        for name, index in POOL_FILES.items():
+        for name, index in self._mark().get("pools", POOL_FILES).items():
             file = self.path / "instruments" / f"{name}.txt"
             if not file.is_file():
                 continue

@@ -88,7 +88,8 @@ class VendorFiles:
     def lacks(self) -> dict[str, str]:
         """Say what the files do not hold."""
         bars_only = "pools, industries and share counts: no group test by pool, no neutralising"
-        return {"members, industry, shares": bars_only, **self._lacks}
+        days = "sessions are those with a bar of any stock: a session that none traded is unknown"
+        return {"members, industry, shares": bars_only, "calendar": days, **self._lacks}
 
     def bars(self, since: date | None = None) -> Iterator[pa.Table]:
         """Yield all bars as one table; the files are read whole to prove their unit."""
@@ -203,7 +204,7 @@ class VendorFiles:
                     "`unit` must be given where no amount proves it; got files without amount in"
                     f" {self.path.name}; name one of: {', '.join(UNITS)}"
                 )
-            rows["volume"] *= UNITS[wanted][0]
+            rows["volume"] = (rows["volume"] * UNITS[wanted][0]).round()
             rows["amount"] = np.nan
             self._lacks["amount"] = "no amounts: no VWAP, and the unit of volume is not proved"
             self._found["unit"] = f"{wanted} (not proved: no amounts)"
@@ -224,8 +225,9 @@ class VendorFiles:
                 f"`unit` must be proved by amount / volume within low..high; got {unit} on only"
                 f" {share[unit]:.1%} of the rows of {self.path.name}{hint}; give the right unit"
             )
-        rows["volume"] *= v
-        rows["amount"] *= a
+        # Whole shares and hundredths of a CNY, so that the same trade has the same bits.
+        rows["volume"] = (rows["volume"] * v).round()
+        rows["amount"] = (rows["amount"] * a).round(2)
         how = "ratio to adjusted prices is smooth" if adjusted else f"VWAP on {share[unit]:.3%}"
         self._found["unit"] = f"{unit} ({how})"
         return adjusted
