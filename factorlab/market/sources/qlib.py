@@ -236,9 +236,9 @@ class QlibSource:
             out["amount"] = np.full(len(at), np.nan)
             self._lacks["amount"] = "no amounts: no VWAP, and the unit of volume is not proved"
         else:
-            exact = rest is not None
             # Two float32 keep 48 bits; the hundredth of a CNY is the unit of every vendor.
-            out["amount"] = np.rint((amount + rest)[at] * 100) / 100 if exact else amount[at]
+            whole = amount if rest is None else np.rint((amount + rest) * 100) / 100
+            out["amount"] = whole[at]
         code = _code(folder.name)
         columns: dict[str, pa.Array] = {
             "ts_code": pa.array([code] * len(at), pa.string()),

@@ -135,9 +135,9 @@ class VendorFiles:
             return self._wide(frames, [next(iter(n.values())) for n in by_field])
         vendors = {v for f in frames if (v := recognise_vendor(f.columns)) is not None}
         if len({v.unit for v in vendors}) > 1:
-            names = ", ".join(sorted(v.name for v in vendors))
+            several = ", ".join(sorted(v.name for v in vendors))
             raise DataError(
-                f"`source` must hold files of one vendor; got {names}; split the folder"
+                f"`source` must hold files of one vendor; got {several}; split the folder"
             )
         vendor = next(iter(vendors), None)
         self._found["vendor"] = vendor.name if vendor else "not known by its columns"
