@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -104,3 +105,14 @@ def test_eastmoney_is_adjusted_only(realdata, real_store, tmp_path):
     _check(pair, 10388, {"atol": 50, "rtol": 0}, {"rtol": 5e-8}, prices=())
     assert store.manifest["adjusted_only"]
     assert (price_limits(store).state == UNKNOWN).all()
+
+
+def test_eastmoney_returns_are_the_vendors_own_column(realdata, tmp_path):
+    store = _sample(realdata, tmp_path, "eastmoney_csv")
+    for k, code in enumerate(store.assets):
+        file = realdata / "vendor_samples" / "eastmoney_csv" / f"{code[:6]}.csv"
+        rows = pd.read_csv(file, encoding="utf-8-sig")
+        t = np.searchsorted(store.dates, rows["日期"].to_numpy().astype("datetime64[D]"))
+        returns = store["close"][t, k] / store["pre_close"][t, k] - 1
+        # The column has two decimals of a percent. It is of adjusted prices, not of raw ones.
+        np.testing.assert_allclose(returns, rows["涨跌幅"] / 100, atol=5.1e-5, rtol=0)
