@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -107,7 +108,7 @@ def demo(out: Path | None, quiet: bool) -> None:
 
 
 @main.command(epilog=_example("factorlab ingest ../shared/realdata --out stores/market.store"))
-@click.argument("source", type=FOLDER)
+@click.argument("source")
 @click.option(
     "--out",
     type=FOLDER,
@@ -115,19 +116,55 @@ def demo(out: Path | None, quiet: bool) -> None:
     show_default=True,
     help="The store to make.",
 )
+@click.option(
+    "--format",
+    "form",
+    help="What SOURCE is: tables, qlib or files; recognised by default.",
+)
+@click.option("--unit", help="Of vendors' files: such as 'lots and thousand CNY'.")
 @_quiet
-def ingest(source: Path, out: Path, quiet: bool) -> None:
-    """Check the tables in SOURCE and write them as a market store.
+def ingest(source: str, out: Path, form: str | None, unit: str | None, quiet: bool) -> None:
+    """Check the data in SOURCE and write it as a market store.
 
-    data/SCHEMA.md says which tables and columns SOURCE holds. The same input again is a no-op.
+    SOURCE is a folder of tables (data/SCHEMA.md), a qlib folder, or a file or folder of a
+    vendor's daily bars. What is not tables is first written as such, beside the store. The same
+    input again is a no-op.
     """
     from factorlab.market.ingest import ingest as run_ingest
+    from factorlab.market.sources.base import open_source, recognise
+    from factorlab.market.staging import stage
 
-    result = run_ingest(source, out, progress=_progress(quiet))
+    folder = Path(source)
+    form = form or recognise(source)
+    if form != "tables":
+        opened = open_source(source, form, {"unit": unit} if unit else {})
+        folder = stage(opened, out.with_suffix(".tables"), progress=_progress(quiet))
+        if not quiet:
+            found = json.loads((folder / "source.json").read_text(encoding="utf-8"))
+            click.echo(f"Recognised as {found['kind']}: {_pairs(found['recognised'])}.")
+            for name, cost in found["lacks"].items():
+                click.echo(f"It lacks {name}: {cost}.")
+    result = run_ingest(folder, out, progress=_progress(quiet))
     if not quiet:
         done = "is unchanged" if result.skipped else f"was written in {result.seconds:.1f} s"
         click.echo(f"The store {done}; content hash {result.hash}.")
     click.echo(result.store_path)
+
+
+@main.command(epilog=_example("factorlab export stores/market.store --to qlib --out exports/qlib"))
+@click.argument("store", type=FOLDER)
+@click.option("--to", required=True, help="parquet (our tables) or qlib (a data folder).")
+@click.option("--out", type=FOLDER, required=True, help="The folder to make.")
+@_quiet
+def export(store: Path, to: str, out: Path, quiet: bool) -> None:
+    """Write the bars of STORE for other tools.
+
+    Ingesting what was written gives the same bars again, bit by bit.
+    """
+    from factorlab.market.export import export as run_export
+    from factorlab.market.store import Store
+
+    click.echo(run_export(Store.open(store), to, out, progress=_progress(quiet)))
 
 
 @main.command(epilog=_example("factorlab train configs/real_quick.toml"))
@@ -346,6 +383,10 @@ def _run(
         cluster=cluster,
     )
     _show(result, quiet)
+
+
+def _pairs(found: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in found.items())
 
 
 def _command() -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from factorlab.cli import main
 from factorlab.errors import FactorlabError
 
 COMMANDS = ("demo", "evaluate", "ingest", "report", "run", "score", "styles", "train")
+
+
+COMMANDS = ("demo", "evaluate", "export", "ingest", "report", "run", "score", "train")
 ROOT = Path(__file__).parent.parent
 
 
@@ -231,8 +234,10 @@ def test_a_missing_column_of_a_small_table(tables, tmp_path):
 
 def test_a_folder_without_tables(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "`bars` must be given" in refused(ingest(tmp_path / "empty", tmp_path))
-    assert "`source` must be a folder" in refused(ingest(tmp_path / "none", tmp_path))
+    assert "`source` must hold .csv, .txt" in refused(ingest(tmp_path / "empty", tmp_path))
+    as_tables = call("ingest", tmp_path / "empty", "--format", "tables", "--out", tmp_path / "a")
+    assert "`bars` must be given" in refused(as_tables)
+    assert "`source` must exist" in refused(ingest(tmp_path / "none", tmp_path))
 
 
 def test_a_second_ingest_is_a_no_op_that_says_so(tables, tmp_path):

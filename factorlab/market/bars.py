@@ -29,12 +29,14 @@ _UNITS = (
 )
 
 
-def check_bars(bars: Bars) -> int:
+def check_bars(bars: Bars, adjusted: bool = False) -> int:
     """Check the rows of one file.
 
     Parameters
     ----------
     bars : Bars
+    adjusted : bool
+        Whether prices are forward adjusted, so that VWAP says nothing about the units.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def check_bars(bars: Bars) -> int:
             bars.limits["down_limit"] > bars.limits["up_limit"]
         )
         _refuse(bars, crossed, "down_limit", "be <= up_limit", "mend the row", also="up_limit")
-    return _check_units(bars)
+    return 0 if adjusted else _check_units(bars)
 
 
 def _check_order(bars: Bars) -> None:
@@ -152,6 +154,8 @@ class DenseBars:
         A code that a company gave up -> the one it has now.
     known : ndarray of bool, shape [N]
         Assets that may have bars: those of the stocks table.
+    adjusted : bool
+        Whether prices are forward adjusted.
 
     Attributes
     ----------
@@ -169,11 +173,13 @@ class DenseBars:
         assets: npt.NDArray[np.str_],
         former: Mapping[str, str],
         known: npt.NDArray[np.bool_],
+        adjusted: bool = False,
     ) -> None:
         self.dates = dates
         self.assets = assets
         self.former = former
         self.known = known
+        self.adjusted = adjusted
         shape = (len(dates), len(assets))
         self.open, self.high, self.low, self.close, self.pre_close = (
             np.zeros(shape, dtype=np.int32) for _ in range(5)
@@ -193,7 +199,7 @@ class DenseBars:
             What `check_bars` refuses; a code of an unknown form or not among the stocks; a
             date that is no session; a row that an earlier file gave too.
         """
-        self.rows_vwap_outside += check_bars(bars)
+        self.rows_vwap_outside += check_bars(bars, self.adjusted)
         self.rows_in += len(bars)
         columns = self._columns(bars)
         cols = columns[bars.code_ids]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from factorlab.errors import DataError
 
-__all__ = ["Side", "last_session", "locate", "next_session", "to_day"]
+__all__ = ["Side", "csi_effective_dates", "last_session", "locate", "next_session", "to_day"]
 
 Side = Literal["exact", "left", "right"]
 
@@ -96,3 +96,33 @@ def last_session(
 ) -> npt.NDArray[np.int64]:
     """Return the row of the last session on or before each day; -1 where there is none."""
     return np.searchsorted(dates, days, side="right") - 1
+
+
+def csi_effective_dates(
+    sessions: npt.NDArray[np.datetime64],
+) -> npt.NDArray[np.datetime64]:
+    """Return the sessions from which a regular CSI index review holds.
+
+    Each is the first session after the second Friday of June or December.
+
+    Parameters
+    ----------
+    sessions : ndarray of datetime64[D], shape [T]
+        Strictly increasing.
+
+    Returns
+    -------
+    ndarray of datetime64[D], shape [K]
+        Reviews whose second Friday lies within the span and has a session after it.
+
+    Source: CSI index methodology, periodic review; definitions.md §3.
+    """
+    days = np.asarray(sessions, dtype="datetime64[D]")
+    if not len(days):
+        return days
+    months = np.arange(days[0].astype("datetime64[M]"), days[-1].astype("datetime64[M]") + 1)
+    reviews = months[np.isin(months.astype(np.int64) % 12, (5, 11))].astype("datetime64[D]")
+    # 1970-01-01 was a Thursday, so a day is a Friday where (days + 3) % 7 is 4.
+    second = reviews + (4 - (reviews.astype(np.int64) + 3) % 7) % 7 + 7
+    second = second[(second >= days[0]) & (second < days[-1])]
+    return days[np.searchsorted(days, second, side="right")]

@@ -105,7 +105,8 @@ def ingest(source: str | Path, out: str | Path, *, progress: Progress = SILENT) 
     dates = _axis(tables, calendar)
     stocks = read_stocks(tables)
     check_space(out, _bytes_needed(len(dates), len(stocks.assets), tables))
-    dense = DenseBars(dates, stocks.assets, stocks.former, stocks.known)
+    adjusted = _adjusted_only(tables)
+    dense = DenseBars(dates, stocks.assets, stocks.former, stocks.known, adjusted)
     with progress.stage("read bars", len(tables.bars)) as tick:
         for path in tables.bars:
             dense.add(read_bars(path))
@@ -159,6 +160,10 @@ def ingest(source: str | Path, out: str | Path, *, progress: Progress = SILENT) 
         manifest = _manifest(writer, tables, files, dates, stocks, facts, ledger, indices)
         writer.manifest(manifest)
     return IngestResult(out, manifest["hash"], time.perf_counter() - began, False, ledger)
+
+
+def _adjusted_only(tables: Source) -> bool:
+    return bool(tables.origin.get("recognised", {}).get("adjusted_only", False))
 
 
 def _existing(out: Path, files: list[dict]) -> dict | None:
@@ -287,7 +292,17 @@ def _manifest(
     content = {name: entry["sha256"] for name, entry in sorted(writer.files.items())}
     meaning = [FORMAT_VERSION, content, pools, indices, facts.industry_names]
     digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+    # Additions stand outside the content hash, and only where a source was staged.
+    extra = {"origin": tables.origin, "adjusted_only": True} if _adjusted_only(tables) else {}
+    if tables.origin:
+        extra["origin"] = tables.origin
     return {
+        **extra,
+        "field_hashes": {
+            name: writer.files[f"{name}.npy"]["sha256"]
+            for name in FIELDS
+            if f"{name}.npy" in writer.files
+        },
         "format_version": FORMAT_VERSION,
         "hash": digest,
         "shape": [len(dates), len(stocks.assets)],

@@ -177,6 +177,9 @@ def price_limits(store: Store, rows: slice | None = None) -> PriceLimits:
         np.zeros(shape, dtype=np.int32),
         np.zeros(shape, dtype=np.int32),
     )
+    if store.manifest.get("adjusted_only"):
+        # A limit is a rule on raw prices; adjusted ones say nothing about it.
+        return out
     boards = board(store.assets)
     for lo in range(0, len(at), _CHUNK):
         part = at[lo : lo + _CHUNK]

@@ -9,6 +9,7 @@ what the numbers must satisfy is checked in `factorlab.market.bars`.
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class Source:
         Table name to file, for the tables that are there.
     market : dict
         What ``market.toml`` says: ``simulated``, ``pools`` (name to index code).
+    origin : dict
+        What ``source.json`` says of a staged folder: kind, what was recognised, what it lacks.
     """
 
     folder: Path
@@ -59,10 +62,13 @@ class Source:
     tables: dict[str, Path]
     market: dict = field(default_factory=dict)
 
+    origin: dict = field(default_factory=dict)
+
     @property
     def files(self) -> list[Path]:
         """Every file that is read."""
-        extra = [p for p in (self.folder / "market.toml",) if p.is_file()]
+        known = (self.folder / "market.toml", self.folder / "source.json")
+        extra = [p for p in known if p.is_file()]
         return sorted([*self.bars, *self.tables.values(), *extra])
 
 
@@ -140,7 +146,17 @@ def discover(folder: Path) -> Source:
                 f"`{name}` must be given; got no {name}.csv or {name}.parquet in"
                 f" {folder.name}/; see data/SCHEMA.md for its columns"
             )
-    return Source(folder, tuple(bars), tables, _read_market(folder / "market.toml"))
+    market = _read_market(folder / "market.toml")
+    return Source(folder, tuple(bars), tables, market, _read_origin(folder / "source.json"))
+
+
+def _read_origin(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise DataError(
+            f"`source.json` must be JSON; got {error}; stage the source again"
+        ) from None
 
 
 def _read_market(path: Path) -> dict:
@@ -278,7 +294,10 @@ def read_bars(path: Path) -> Bars:
         )
         for name in wanted[2:7]
     }
-    volume, amount = (as_numbers(table[name], path, name) for name in wanted[7:])
+    volume = as_numbers(table[wanted[7]], path, wanted[7])
+    # A source without amounts leaves the whole column empty; a single hole is a fault.
+    no_amount = 0 < len(table) == table[wanted[8]].null_count
+    amount = as_numbers(table[wanted[8]], path, wanted[8], allow_null=no_amount)
     return Bars(
         path=path,
         codes=[str(c) for c in joined.dictionary.to_pylist()],
