@@ -60,9 +60,7 @@ def cells(
     return pd.DataFrame(frame | {key: value[t, n] for key, value in values.items()})
 
 
-def codes(
-    hit: npt.NDArray[np.bool_], assets: npt.NDArray, **values: npt.NDArray
-) -> pd.DataFrame:
+def codes(hit: npt.NDArray[np.bool_], assets: npt.NDArray, **values: npt.NDArray) -> pd.DataFrame:
     """Return the stocks of a mask [N], with their values [N]."""
     frame = {"code": np.asarray(assets)[hit].astype(str)}
     return pd.DataFrame(frame | {key: value[hit] for key, value in values.items()})

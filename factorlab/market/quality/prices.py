@@ -36,34 +36,58 @@ def price_findings(store: Store) -> list[Finding]:
     tables = {key: pd.concat(parts, ignore_index=True) for key, parts in found.items()}
     out = [
         Finding(
-            "broken_ohlc", "prices", "error", "0 < low <= open, close <= high",
-            "features and returns of these stock-days are wrong", tables["ohlc"],
+            "broken_ohlc",
+            "prices",
+            "error",
+            "0 < low <= open, close <= high",
+            "features and returns of these stock-days are wrong",
+            tables["ohlc"],
         ),
         Finding(
-            "vwap_outside", "prices", "warning", "low <= amount / volume <= high",
-            "the label trades at a price that was not there", tables["vwap"],
+            "vwap_outside",
+            "prices",
+            "warning",
+            "low <= amount / volume <= high",
+            "the label trades at a price that was not there",
+            tables["vwap"],
         ),
         Finding(
-            "beyond_limit", "limits", "warning", "down limit <= close <= up limit",
-            "the state is UNKNOWN: such a day counts as tradable", tables["beyond"],
+            "beyond_limit",
+            "limits",
+            "warning",
+            "down limit <= close <= up limit",
+            "the state is UNKNOWN: such a day counts as tradable",
+            tables["beyond"],
         ),
         Finding(
-            "adjustment_jump", "adjustment", "warning",
+            "adjustment_jump",
+            "adjustment",
+            "warning",
             f"2/3 <= last close / pre_close <= {_JUMP:g}",
-            "a return over the step is wrong if the step is", big,
+            "a return over the step is wrong if the step is",
+            big,
         ),
         Finding(
-            "adjustment_often", "adjustment", "warning",
+            "adjustment_often",
+            "adjustment",
+            "warning",
             f"fewer than {_OFTEN} ex-dates in {_WINDOW} sessions",
-            "pre_close was made, not quoted: returns drift", often,
+            "pre_close was made, not quoted: returns drift",
+            often,
         ),
         Finding(
-            "price_rebuilt", "source", "warning", "prices as quoted",
+            "price_rebuilt",
+            "source",
+            "warning",
+            "prices as quoted",
             "price levels, and so limits and market values, are approximate",
             codes(np.asarray(store.price_rebuilt), store.assets),
         ),
         Finding(
-            "share_snapshot", "source", "warning", "share counts point in time",
+            "share_snapshot",
+            "source",
+            "warning",
+            "share counts point in time",
             "market value and turnover look ahead",
             codes(np.asarray(store.share_suspect), store.assets),
         ),
@@ -100,7 +124,9 @@ def _chunk(store: Store, rows: slice, last: np.ndarray, found: dict, steps: list
     t = np.arange(rows.start, rows.stop)[:, None]
     state = price_limits(store, rows).state
     beyond = traded & (t >= store.list_index) & (st != ST_INFERRED) & (state == UNKNOWN)
-    resumed = ~np.isfinite(before[:-1])
+    yesterday = store["close"][max(rows.start - 1, 0) : rows.stop - 1]
+    resumed = np.ones(c.shape, dtype=bool)
+    resumed[len(c) - len(yesterday) :] = ~np.isfinite(yesterday)
     cause = np.full(c.shape, "within the trading span", dtype=object)
     cause[:, np.asarray(store.price_rebuilt)] = "rebuilt price"
     cause[t > store.last_bar - 35] = "delisting period or last bars"
