@@ -66,6 +66,13 @@ def _rows(value):
     return change
 
 
+def _put_rows(value):
+    def change(values, t, n):
+        values[t - 10 : t + 10] = value
+
+    return change
+
+
 def _index(store):
     pool = store.pools[0]
     level = np.array(store.index_close(pool))
@@ -112,11 +119,11 @@ PLANTED = {
     "pre_close of another basis": ("beyond_limit", _edit("pre_close", _scaled(0.5))),
     "step up": ("adjustment_jump", _edit("pre_close", _scaled(0.1))),
     "step down": ("adjustment_jump", _edit("pre_close", _scaled(3.0))),
-    "many small steps": ("adjustment_often", _edit("pre_close", _scaled(0.97, 0, 12, 2))),
+    "many small steps": ("adjustment_often", _edit("pre_close", _scaled(1.03, 0, 12, 2))),
     "empty session": ("session_gap", _edit("close", _rows(np.nan))),
     "bars missing inside the span": ("long_gap", _edit("close", _put(np.nan, -40, 40))),
     "bars end early": ("early_end", _early),
-    "float shares missing": ("float_coverage", _edit("float_shares", _rows(np.nan))),
+    "float shares missing": ("float_coverage", _edit("float_shares", _put_rows(np.nan))),
     "ST inferred": ("st_inferred", _edit("st", _put(ST_INFERRED))),
     "index level missing": ("index_gap", _index),
     "prices rebuilt": ("price_rebuilt", _flag("price_rebuilt")),

@@ -14,7 +14,7 @@ __all__ = ["price_findings"]
 _CHUNK = 256
 _HALF_FEN = 0.00501
 _JUMP = 4.0
-_OFTEN, _WINDOW = 4, 60
+_RISES, _WINDOW = 2, 60
 
 
 def price_findings(store: Store) -> list[Finding]:
@@ -26,7 +26,7 @@ def price_findings(store: Store) -> list[Finding]:
     """
     found: dict[str, list[pd.DataFrame]] = {}
     last = np.full(len(store.assets), np.nan)
-    steps = []
+    steps: list[pd.DataFrame] = []
     for lo in range(0, len(store.dates), _CHUNK):
         rows = slice(lo, min(lo + _CHUNK, len(store.dates)))
         last = _chunk(store, rows, last, found, steps)
@@ -71,7 +71,7 @@ def price_findings(store: Store) -> list[Finding]:
             "adjustment_often",
             "adjustment",
             "warning",
-            f"fewer than {_OFTEN} ex-dates in {_WINDOW} sessions",
+            f"fewer than {_RISES} sessions of {_WINDOW} with pre_close above the last close",
             "pre_close was made, not quoted: returns drift",
             often,
         ),
@@ -136,8 +136,9 @@ def _chunk(store: Store, rows: slice, last: np.ndarray, found: dict, steps: list
 
 
 def _often(steps: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Return the codes with many ex-dates in few sessions, where the first such run ends."""
+    """Return the codes whose pre_close rose repeatedly: no dividend or split does that."""
+    steps = steps[steps["step"] < 1]
     row = np.searchsorted(store.dates, steps["date"].to_numpy("datetime64[D]"))
     ordered = steps.assign(row=row).sort_values(["code", "row"])
-    span = ordered["row"] - ordered.groupby("code")["row"].shift(_OFTEN - 1)
+    span = ordered["row"] - ordered.groupby("code")["row"].shift(_RISES - 1)
     return ordered.loc[span < _WINDOW, ["date", "code", "step"]].drop_duplicates("code")

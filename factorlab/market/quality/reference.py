@@ -12,7 +12,7 @@ from factorlab.market.store import Store
 __all__ = ["reference_findings"]
 
 _COUNTS = {"000300.SH": 300, "000905.SH": 500, "000852.SH": 1000}
-_EARLY, _LONG = 5, 60
+_EARLY, _LONG = 12, 60
 
 
 def reference_findings(store: Store) -> list[Finding]:
@@ -66,7 +66,9 @@ def _index_gaps(store: Store) -> pd.DataFrame:
         known = np.isfinite(store.index_close(pool))
         bad = ~known & (known.cumsum() > 0)
         years = store.dates[bad].astype("datetime64[Y]").astype(str)
-        rows += [(pool, y, int(k)) for y, k in zip(*np.unique(years, return_counts=True))]
+        rows += [
+            (pool, y, int(k)) for y, k in zip(*np.unique(years, return_counts=True), strict=True)
+        ]
     return pd.DataFrame(rows, columns=["pool", "year", "sessions"])
 
 
