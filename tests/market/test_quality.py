@@ -91,7 +91,7 @@ def _flag(name):
 
 def _early(store):
     values = np.array(store.last_bar)
-    values[_cell(store)[1]] -= 20
+    values[_cell(store)[1]] -= 80
     return {"last_bar": values}
 
 

@@ -30,7 +30,7 @@ def reference_findings(store: Store) -> list[Finding]:
         Finding("index_gap", "index", "warning", "a level on every session since the first",
                 "no excess return against the index there", _index_gaps(store)),
         Finding("early_end", "coverage", "warning",
-                f"bars up to {_EARLY} sessions before a delisting or the store's end",
+                f"bars up to {_EARLY} sessions before a delisting, {_LONG} before the store's end",
                 "the last losses are missing: survivorship", _early(store)),
         Finding("long_gap", "coverage", "info", f"no gap of {_LONG} sessions within a span",
                 "long suspensions (or missing bars) cut the windows", _long_gaps(store, traded)),
@@ -75,7 +75,9 @@ def _index_gaps(store: Store) -> pd.DataFrame:
 def _early(store: Store) -> pd.DataFrame:
     end = np.minimum(store.delist_index, len(store.dates))
     missing = end - 1 - store.last_bar
-    return codes((store.last_bar >= 0) & (missing > _EARLY), store.assets, sessions=missing)
+    # A stock still listed may be suspended at the end; nothing tells that from missing bars.
+    allowed = np.where(store.delist_index < len(store.dates), _EARLY, _LONG)
+    return codes((store.last_bar >= 0) & (missing > allowed), store.assets, sessions=missing)
 
 
 def _long_gaps(store: Store, traded: np.ndarray) -> pd.DataFrame:
