@@ -12,7 +12,7 @@ from factorlab.market.store import Store
 __all__ = ["reference_findings"]
 
 _COUNTS = {"000300.SH": 300, "000905.SH": 500, "000852.SH": 1000}
-_EARLY, _LONG = 12, 60
+_EARLY, _LONG = 5, 60
 
 
 def reference_findings(store: Store) -> list[Finding]:
@@ -30,8 +30,12 @@ def reference_findings(store: Store) -> list[Finding]:
         Finding("index_gap", "index", "warning", "a level on every session since the first",
                 "no excess return against the index there", _index_gaps(store)),
         Finding("early_end", "coverage", "warning",
-                f"bars up to {_EARLY} sessions before a delisting, {_LONG} before the store's end",
-                "the last losses are missing: survivorship", _early(store)),
+                f"bars up to {_LONG} sessions before the store's end while listed",
+                "the stock drops out of the universe", _early(store, delisted=False)),
+        # A suspension before a delisting is common; nothing here tells it from missing bars.
+        Finding("delisted_early", "coverage", "info",
+                f"bars up to {_EARLY} sessions before a delisting",
+                "the last losses may be missing: survivorship", _early(store, delisted=True)),
         Finding("long_gap", "coverage", "info", f"no gap of {_LONG} sessions within a span",
                 "long suspensions (or missing bars) cut the windows", _long_gaps(store, traded)),
         Finding("float_coverage", "shares", "warning", "a float share count for 99 % of bars",
@@ -72,12 +76,12 @@ def _index_gaps(store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["pool", "year", "sessions"])
 
 
-def _early(store: Store) -> pd.DataFrame:
+def _early(store: Store, delisted: bool) -> pd.DataFrame:
+    """Return the stocks whose bars end early, delisted or still listed."""
     end = np.minimum(store.delist_index, len(store.dates))
     missing = end - 1 - store.last_bar
-    # A stock still listed may be suspended at the end; nothing tells that from missing bars.
-    allowed = np.where(store.delist_index < len(store.dates), _EARLY, _LONG)
-    return codes((store.last_bar >= 0) & (missing > allowed), store.assets, sessions=missing)
+    hit = (store.last_bar >= 0) & ((store.delist_index < len(store.dates)) == delisted)
+    return codes(hit & (missing > (_EARLY if delisted else _LONG)), store.assets, sessions=missing)
 
 
 def _long_gaps(store: Store, traded: np.ndarray) -> pd.DataFrame:
