@@ -1,6 +1,7 @@
 """Checks of a store: each planted defect is found, a clean market has none."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from factorlab.market.quality import check_store
@@ -102,6 +103,19 @@ def _count(store):
     return {"simulated": False, "manifest": manifest}
 
 
+def _dividend(store):
+    n = _cell(store)[1]
+    factor, first, last = (
+        np.array(x) for x in (store["adj_factor"], store.first_bar, store.last_bar)
+    )
+    factor[:, n], first[n], last[n] = 1.0, 0, len(store.dates) - 1
+    ends = [f"{y}-{q}" for y in (2020, 2021) for q in ("03-31", "06-30", "09-30", "12-31")]
+    code = [str(store.assets[n])] * len(ends)
+    table = pa.table({"ts_code": code, "period_end": ends, "dv_ratio": [2.0] * len(ends)})
+    changed = {"adj_factor": factor, "first_bar": first, "last_bar": last}
+    return changed | {"fundamentals": lambda: table}
+
+
 PLANTED = {
     "low above close": ("broken_ohlc", _edit("low", _scaled(1.5))),
     "high below close": ("broken_ohlc", _edit("high", _scaled(0.5))),
@@ -144,6 +158,13 @@ def test_planted_defect_is_found(sim_store, name):
     assert after.get(wanted, 0) > before
 
 
+def test_a_yield_without_an_ex_date_is_found(sim_store):
+    changed = Changed(sim_store, **_dividend(sim_store))
+    found = {f.id: f for f in check_store(changed)}["dividend_missed"]
+    code = str(sim_store.assets[_cell(sim_store)[1]])
+    assert found.rows.to_numpy().tolist() == [[code, 2020, 2021]]
+
+
 @pytest.mark.realdata
 def test_named_defects_of_the_real_data(real_store):
     found = {f.id: f for f in check_store(real_store)}
@@ -152,6 +173,7 @@ def test_named_defects_of_the_real_data(real_store):
     assert found["index_gap"].rows.to_numpy().tolist() == [["csi1000", "2011", 243]]
     ended = {f"{k}.BJ" for k in (430489, 830799, 831445, 833819, 834682, 839167)}
     assert ended <= set(found["early_end"].rows["code"])
+    assert {"600705.SH", "601028.SH"} <= set(found["dividend_missed"].rows["code"])
     assert "member_count" not in found
     assert set(found["float_coverage"].rows["year"]) == {"2022", "2023", "2024", "2025"}
     bars = np.isfinite(real_store["close"]).sum()

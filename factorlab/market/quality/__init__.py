@@ -1,5 +1,6 @@
 """Checks of a store: what is missing or wrong in the market data, and what it costs."""
 
+from factorlab.market.quality.dividends import dividend_findings
 from factorlab.market.quality.finding import Finding
 from factorlab.market.quality.prices import price_findings
 from factorlab.market.quality.reference import reference_findings
@@ -15,5 +16,5 @@ def check_store(store: Store) -> list[Finding]:
     ----------
     store : Store
     """
-    found = [*price_findings(store), *reference_findings(store)]
+    found = [*price_findings(store), *reference_findings(store), *dividend_findings(store)]
     return sorted(found, key=lambda f: ("error", "warning", "info").index(f.severity))
