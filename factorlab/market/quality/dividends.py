@@ -18,7 +18,8 @@ def dividend_findings(store: Store) -> list[Finding]:
 
     Asked of spans of two calendar years with a dv_ratio > 0 at 8 quarter ends: the trailing
     yield needs at least one ex-date in two years. An ex-date is a step of `adj_factor`.
-    A candidate, not a proof: a quoted yield may lag its dividend. Nothing is asked of a store without fundamentals or without that column.
+    A candidate, not a proof: a quoted yield may lag its dividend. Nothing is asked
+    of a store without fundamentals or without that column.
     """
     table = store.fundamentals()
     if table is None or "dv_ratio" not in table.column_names:
