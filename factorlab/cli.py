@@ -167,6 +167,30 @@ def export(store: Path, to: str, out: Path, quiet: bool) -> None:
     click.echo(run_export(Store.open(store), to, out, progress=_progress(quiet)))
 
 
+@main.command(epilog=_example("factorlab check stores/market.store --out runs/check"))
+@click.argument("store", type=FOLDER)
+@click.option("--out", type=FOLDER, help="Write the page and a CSV of every finding here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check(store: Path, out: Path | None, as_json: bool) -> None:
+    """Check STORE: what is missing or wrong in it, and what that costs.
+
+    A finding is no failure: the exit code stays 0.
+    """
+    from factorlab.market.quality import check_store
+    from factorlab.market.store import Store
+    from factorlab.report.check_page import findings_json, print_findings, write_check
+
+    opened = Store.open(store)
+    findings = check_store(opened)
+    page = write_check(opened, findings, out) if out else None
+    if as_json:
+        click.echo(findings_json(opened, findings))
+        return
+    print_findings(findings)
+    if page:
+        click.echo(page)
+
+
 @main.command(epilog=_example("factorlab train configs/real_quick.toml"))
 @click.argument("config", type=FILE)
 @_out("runs/NAME, after the file's name")

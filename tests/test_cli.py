@@ -18,10 +18,9 @@ import factorlab
 from factorlab.cli import main
 from factorlab.errors import FactorlabError
 
-COMMANDS = ("demo", "evaluate", "ingest", "report", "run", "score", "styles", "train")
-
-
-COMMANDS = ("demo", "evaluate", "export", "ingest", "report", "run", "score", "train")
+COMMANDS = (
+    *("check", "demo", "evaluate", "export", "ingest", "report", "run", "score", "styles", "train"),
+)
 ROOT = Path(__file__).parent.parent
 
 

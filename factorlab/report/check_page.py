@@ -1,0 +1,105 @@
+"""The page, the table and the files of ``factorlab check``."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from factorlab.files import replacing
+from factorlab.market.quality import Finding
+from factorlab.market.store import Store
+
+__all__ = ["findings_json", "print_findings", "write_check"]
+
+_HEADS = (
+    ("严重度", "Severity"),
+    ("发现", "Finding"),
+    ("类别", "Family"),
+    ("数量", "Count"),
+    ("规则", "Rule"),
+    ("代价", "Cost"),
+    ("示例", "Examples"),
+)
+_STYLE = (
+    "body{font:15px/1.5 system-ui,'Noto Sans CJK SC',sans-serif;margin:24px auto;"
+    "max-width:1280px;padding:0 16px;color:#222}.wide{overflow-x:auto}table{border-collapse:"
+    "collapse;min-width:900px}th,td{padding:6px 10px;border-bottom:1px solid #ddd;"
+    "text-align:left;vertical-align:top}.n{text-align:right}small{color:#666}"
+    "code{overflow-wrap:anywhere}"
+)
+
+
+def findings_json(store: Store, findings: Sequence[Finding]) -> str:
+    """Return the findings as JSON, with up to 5 example rows each."""
+    listed = [
+        {
+            "id": f.id,
+            "family": f.family,
+            "severity": f.severity,
+            "rule": f.rule,
+            "cost": f.cost,
+            "count": f.count,
+            "examples": json.loads(f.rows.head(5).to_json(orient="records")),
+        }
+        for f in findings
+    ]
+    return json.dumps({"store": store.hash, "findings": listed}, ensure_ascii=False, indent=1)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the findings as a table."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Findings")
+    for head in ("severity", "finding", "count", "rule", "cost"):
+        table.add_column(head, justify="right" if head == "count" else "left")
+    for f in findings:
+        table.add_row(*map(escape, (f.severity, f.id, str(f.count), f.rule, f.cost)))
+    Console().print(table)
+
+
+def write_check(store: Store, findings: Sequence[Finding], out: Path) -> Path:
+    """Write check.html and a CSV of every finding's rows; return the page.
+
+    Parameters
+    ----------
+    store : Store
+    findings : sequence of Finding
+    out : Path
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for f in findings:
+        with replacing(out / f"{f.id}.csv") as part:
+            f.rows.to_csv(part, index=False, lineterminator="\n")
+    page = out / "check.html"
+    with replacing(page) as part:
+        part.write_text(_page(store, findings), encoding="utf-8")
+    return page
+
+
+def _page(store: Store, findings: Sequence[Finding]) -> str:
+    head = "".join(f"<th>{zh}<br><small>{en}</small></th>" for zh, en in _HEADS)
+    body = "".join(_row(f) for f in findings)
+    kind = "simulated" if store.simulated else "real"
+    span = f"{store.dates[0]} – {store.dates[-1]}, {len(store.assets)} codes, {kind}"
+    return (
+        '<!doctype html><html lang="zh"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>factorlab check</title><style>{_STYLE}</style>"
+        f"<h1>数据检查 <small>Data check</small></h1><p>{html.escape(span)}<br>"
+        f"<code>{html.escape(store.hash)}</code></p>"
+        f'<div class="wide"><table><tr>{head}</tr>{body}</table></div></html>\n'
+    )
+
+
+def _row(f: Finding) -> str:
+    link = f'<a href="{html.escape(f.id)}.csv">{html.escape(f.id)}</a>'
+    rule, cost, examples = (html.escape(x) for x in (f.rule, f.cost, f.examples()))
+    return (
+        f"<tr><td>{html.escape(f.severity)}</td><td>{link}</td><td>{html.escape(f.family)}</td>"
+        f'<td class="n">{f.count:,}</td><td>{rule}</td><td>{cost}</td><td>{examples}</td></tr>'
+    )
