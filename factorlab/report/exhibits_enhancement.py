@@ -25,6 +25,7 @@ _METRICS = {
     "two_way_turnover": ("平均双边换手", "two-way turnover"),
     "cost": ("成本%", "cost paid"),
 }
+REPORT_MODEL = "DecompGRU-MSE"
 _PER_CENT = ("excess_return", "excess_max_drawdown", "tracking_error", "cost")
 
 
@@ -48,9 +49,8 @@ def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
     entry = Entry(
         {"model": model},
         {key: float(full[key]) for key in keys},
-        {key: inputs.printed.enhancement(pool, key, "full") for key in keys},
+        {key: _printed(inputs, pool, key, "full") for key in keys},
     )
-    # The head of a year's excess stands for the full span here, where it is annual.
     beside = beside_printed(f"{stem}_printed", [entry], ["model"], keys)
     daily = Table(
         stem,
@@ -91,7 +91,7 @@ def enhancement_table(inputs: Inputs) -> Exhibit:
         Entry(
             {"pool": pool, "metric": metric},
             {p: value.get((pool, p, metric), math.nan) for p in periods},
-            {p: inputs.printed.enhancement(pool, metric, p) for p in periods},
+            {p: _printed(inputs, pool, metric, p) for p in periods},
             kind="pct" if metric in _PER_CENT else "num",
         )
         for pool in pools
@@ -114,6 +114,14 @@ def enhancement_table(inputs: Inputs) -> Exhibit:
         *_notes(inputs),
     ]
     return Exhibit("26", caption.zh, caption.en, tables=[table], notes=[n for n in notes if n])
+
+
+def _printed(inputs: Inputs, pool: str, metric: str, period: str) -> float:
+    """Return the printed figure, where the score is the one that the report enhances with."""
+    models = set(inputs.table("enhancement_yearly")["model"])
+    if models != {REPORT_MODEL}:
+        return math.nan
+    return inputs.printed.enhancement(pool, metric, period)
 
 
 def _weeks(inputs: Inputs, stem: str, pool: str) -> list[Table]:

@@ -144,6 +144,7 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "dividend_part": ("分红部分", "dividend part, % a year", "pct"),
     "excess_sharpe": ("超额夏普", "excess Sharpe", "num"),
     "excess_max_drawdown": ("超额最大回撤", "excess max drawdown, %", "pct"),
+    "excess_return": ("超额年化", "annual excess, ratio series, %", "pct"),
     "tracking_error": ("跟踪误差", "tracking error, %", "pct"),
     "calmar": ("Calmar比率", "Calmar", "num"),
     "two_way_turnover": ("平均双边换手", "two-way turnover, share of NAV a rebalance", "num"),
