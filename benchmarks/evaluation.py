@@ -49,6 +49,7 @@ class Market:
     """A seeded market on disk with the attributes of a store."""
 
     simulated = True
+    adjusted_only = False
     hash = "benchmark"
     industry_names = tuple(f"industry {k}" for k in range(31))
     pools = tuple(POOLS)

@@ -231,8 +231,11 @@ def evaluate_factors(
         progress.say(line)
     settings = settings or _default_span(EvaluationSettings(), store)
     universe = scoring_universe(store, settings.universe)
-    evaluation = evaluate(store, scores, settings, universe=universe.mask, progress=progress)
     out.mkdir(parents=True, exist_ok=True)
+    styles = _style_panels(store, universe, settings, out)
+    evaluation = evaluate(
+        store, scores, settings, universe=universe.mask, progress=progress, styles=styles
+    )
     _add_styles(evaluation, store, scores, universe, settings, out, progress)
     evaluation.save(out / "tables")
     write_json(
@@ -429,6 +432,7 @@ class _Run:
             self.config.evaluation,
             universe=universe.mask,
             progress=self.progress,
+            styles=_style_panels(store, universe, self.config.evaluation, self.out),
         )
         _add_styles(
             *(evaluation, store, panels, universe, self.config.evaluation),
@@ -452,9 +456,7 @@ class _Run:
 
         config, span = self.config, self.config.evaluation
         name = config.enhancement.model or _enhanced_model(list(panels))
-        first = int(store.dates.searchsorted(_day(span.start)))
-        stop = int(store.dates.searchsorted(_day(span.end), side="right"))
-        rows = slice(max(first - 1, 0), stop)
+        rows = _style_rows(store, span)
         exposures = cached_exposures(self.out / "styles", store, rows, universe.mask)
         tables = enhance_indices(
             store,
@@ -572,6 +574,26 @@ def _default_span(settings: EvaluationSettings, store: Store) -> EvaluationSetti
     ):
         return settings
     return replace(settings, start=str(store.dates[0]), end=str(store.dates[-1]))
+
+
+def _style_rows(store: Store, settings: EvaluationSettings) -> slice:
+    """Sessions of an evaluation, and the one before: the first signal's."""
+    first = int(store.dates.searchsorted(_day(settings.start)))
+    stop = int(store.dates.searchsorted(_day(settings.end), side="right"))
+    return slice(max(first - 1, 0), stop)
+
+
+def _style_panels(
+    store: Store, universe: Universe, settings: EvaluationSettings, out: Path
+) -> dict[str, Panel] | None:
+    """Return the styles that RankIC is freed of, where the settings ask for that."""
+    from factorlab.panel import Panel
+    from factorlab.styles import cached_exposures
+
+    if not settings.residual_styles:
+        return None
+    known = cached_exposures(out / "styles", store, _style_rows(store, settings), universe.mask)
+    return {name: Panel(known[name], known.dates, known.assets, name) for name in known.names}
 
 
 def _add_styles(

@@ -78,7 +78,7 @@ DETAIL_COLUMNS: dict[str, tuple[str, ...]] = {
         *("factor", "pool", "mode", "date", "annual_return", "annual_volatility", "sharpe"),
         *("annual_excess", "tracking_error", "excess_sharpe"),
     ),
-    "style_correlation": ("factor", "style", "period", "pearson", "spearman", "n_dates"),
+    "style_correlation_monthly": ("factor", "style", "period", "pearson", "spearman", "n_dates"),
     "correlation_monthly": ("factor_a", "factor_b", "period", "spearman", "n_dates"),
     "top_overlap": ("factor_a", "factor_b", "period", "overlap", "n_dates"),
 }
@@ -266,7 +266,7 @@ def likeness_tables(
     known = {name: np.asarray(x)[rows] for name, x in (styles or {}).items()}
     at = mask[rows], dates[rows]
     return {
-        "style_correlation": style_correlation(scored, known, *at, min_pairs),
+        "style_correlation_monthly": style_correlation(scored, known, *at, min_pairs),
         "correlation_monthly": factor_correlation_monthly(scored, *at, min_pairs),
         "top_overlap": top_overlap(scored, *at, groups),
     }

@@ -177,7 +177,7 @@ def price_limits(store: Store, rows: slice | None = None) -> PriceLimits:
         np.zeros(shape, dtype=np.int32),
         np.zeros(shape, dtype=np.int32),
     )
-    if store.manifest.get("adjusted_only"):
+    if store.adjusted_only:
         # A limit is a rule on raw prices; adjusted ones say nothing about it.
         return out
     boards = board(store.assets)

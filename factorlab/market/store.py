@@ -158,6 +158,11 @@ class Store:
         return tuple(self.manifest["industry_names"])
 
     @property
+    def adjusted_only(self) -> bool:
+        """Whether the source gave adjusted prices alone, so that no price limit is known."""
+        return bool(self.manifest.get("adjusted_only"))
+
+    @property
     def simulated(self) -> bool:
         """Whether the source says that its market is simulated."""
         return bool(self.manifest["simulated"])

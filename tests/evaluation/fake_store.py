@@ -28,6 +28,7 @@ class FakeStore:
     """
 
     simulated = True
+    adjusted_only = False
     industry_names = ("all",)
     hash = "fake"
 

@@ -140,7 +140,7 @@ def test_rolling_is_that_of_each_months_last_session(store, scores) -> None:
 
 
 def test_styles_are_in_their_tables(result: Evaluation) -> None:
-    table = result.tables["style_correlation"]
+    table = result.tables["style_correlation_monthly"]
     assert set(table["style"]) == {"beta"} and set(table["factor"]) == {"reversal_20", "random_1"}
     assert "full" in set(table["period"]) and len(set(table["period"])) == 13
 

@@ -46,7 +46,7 @@ def test_every_table_has_its_columns(result: Evaluation) -> None:
     for name, table in result.tables.items():
         assert tuple(table.columns)[: len(COLUMNS[name])] == COLUMNS[name], name
         # Styles are not given, and a year of returns is not over.
-        assert len(table) or name in ("style_correlation", "rolling"), name
+        assert len(table) or name in ("style_correlation_monthly", "rolling"), name
 
 
 def test_ledgers_add_up(result: Evaluation) -> None:
