@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ from factorlab.evaluation.groups import (
     Targets,
     TradeState,
     choose_targets,
+    exclusions,
+    pick_members,
     simulate,
     sort_signals,
 )
@@ -49,6 +52,14 @@ if TYPE_CHECKING:
 __all__ = ["TABLES", "GroupTest", "Market"]
 
 EXIT_LOSS = 0.5  # definitions §2: exits whose last prices are missing, shown at −50 %
+
+# Every set of rules that a variant may be left with where some of its rules touch no member.
+_SUBSETS = {
+    tuple(some)
+    for _, rules, _ in VARIANTS
+    for size in range(len(rules) + 1)
+    for some in combinations(rules, size)
+}
 
 # Tables that a test gives, each with the columns of `result.COLUMNS`.
 TABLES = (
@@ -101,10 +112,18 @@ class Market:
         )
         self.state = _trade_state(store, span, schedule)
         self.doubtful = doubtful_signals(store, schedule.signal)
+        self._inside = {pool: member[self.schedule.signal] for pool, member in members.items()}
         self._touched = {
-            (pool, rule): bool((mask & member[self.schedule.signal]).any())
-            for pool, member in members.items()
+            (pool, rule): bool((mask & member).any())
+            for pool, member in self._inside.items()
             for rule, mask in self.doubtful.items()
+        }
+        self._excluded = {
+            (mode, rules): exclusions(
+                span, self.schedule, self.state, mode, {rule: self.doubtful[rule] for rule in rules}
+            )
+            for mode in settings.modes
+            for rules in _SUBSETS
         }
         born = store.first_bar.astype(np.int64) - span.first
         self.changes = {
@@ -137,6 +156,7 @@ class Market:
         head = {"factor": factor, "pool": pool, "mode": mode}
         q = self.settings.n_groups(pool)
         name = f"Groups {factor} {pool} {mode}"
+        ranked = pick_members(ranked, self._inside[pool])
         targets = self._targets(name, pool, mode, ranked, ())
         filled = targets.filled()
         if not len(filled):
@@ -257,10 +277,9 @@ class Market:
     def _targets(
         self, name: str, pool: str, mode: str, ranked: Ranked, rules: tuple[str, ...]
     ) -> Targets:
-        q, left_out = self.settings.n_groups(pool), {rule: self.doubtful[rule] for rule in rules}
-        members, state = self.members[pool], self.state
+        excluded = self._excluded[mode, rules]
         return choose_targets(
-            name, ranked, members, self.span, self.schedule, state, q, mode, left_out
+            name, ranked, self._inside[pool], excluded, self.settings.n_groups(pool)
         )
 
     def _variants(
@@ -277,17 +296,25 @@ class Market:
         schedule, state = self.schedule.cut(*bounds), self.state.cut(*bounds)
         first, last = int(schedule.trade[0]), int(schedule.exit[-1])
         level = self.index[pool][first : last + 1]
+        ends_early = self.cut_price is not None and any(
+            item.event == "bars_end" for item in path.exits
+        )
+        held: dict[tuple[tuple[str, ...], bool], GroupPath] = {((), False): path}
         out = []
         for variant, rules, cut in VARIANTS:
-            other, wanted, left = path, targets, 0
-            if any(self._touched[pool, rule] for rule in rules):
+            # Only what changes something is run again, and each only once.
+            rules = tuple(rule for rule in rules if self._touched[pool, rule])
+            left, wanted = 0, targets
+            if rules:
                 whole = self._targets(variant, pool, mode, ranked, rules)
                 left = sum(count for rule, count in whole.ledger.rows if rule in rules)
-                wanted = whole.cut(*bounds) if left else targets
-            ends = cut and self.cut_price is not None
-            if left or (ends and any(e.event == "bars_end" for e in path.exits)):
-                price = self.cut_price if ends and self.cut_price is not None else self.span.price
-                other = simulate(price, self.span, schedule, wanted, state, q, mode)
+                wanted = whole.cut(*bounds)
+            key = (rules, cut and ends_early)
+            if key not in held:
+                price = self.cut_price if key[1] and self.cut_price is not None else None
+                price = self.span.price if price is None else price
+                held[key] = simulate(price, self.span, schedule, wanted, state, q, mode)
+            other = held[key]
             nav = other.nav
             annual = np.array([annual_return(x, year) for x in nav.T])
             out.append(

@@ -16,17 +16,20 @@ from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span
 from factorlab.kernels.book import COUNTS, hold
 from factorlab.kernels.compiled import frozen
-from factorlab.kernels.ranks import sorted_rows
+from factorlab.kernels.ranks import pick_block, sorted_rows
 from factorlab.kernels.targets import split
 from factorlab.market.ledger import Ledger
 
 __all__ = [
+    "Exclusions",
     "Exit",
     "GroupPath",
     "Ranked",
     "Targets",
     "TradeState",
     "choose_targets",
+    "exclusions",
+    "pick_members",
     "simulate",
     "sort_signals",
 ]
@@ -60,6 +63,22 @@ class TradeState:
         part = slice(first, last + 1)
         amount = None if self.amount is None else self.amount[part]
         return TradeState(self.suspended[part], self.at_up[part], self.at_down[part], amount)
+
+
+@dataclass(frozen=True, eq=False)
+class Exclusions:
+    """Which rule keeps a stock out of the groups.
+
+    Attributes
+    ----------
+    rules : tuple of str
+        In the order in which they are asked.
+    number : ndarray of int8, shape [K, N]
+        1 for the first of `rules`, and so on; 0 where none holds.
+    """
+
+    rules: tuple[str, ...]
+    number: npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,16 +209,54 @@ def sort_signals(score: Array, schedule: Schedule) -> Ranked:
     return sorted_rows(score[schedule.signal])
 
 
-def choose_targets(
-    name: str,
-    ranked: Ranked,
-    members: Mask,
+def exclusions(
     span: Span,
     schedule: Schedule,
     state: TradeState,
-    n_groups: int,
     mode: str,
     left_out: Mapping[str, Mask] | None = None,
+) -> Exclusions:
+    """Name the first rule that keeps each stock out of the groups of each rebalance.
+
+    Parameters
+    ----------
+    span : Span
+    schedule : Schedule
+        Rows of the span.
+    state : TradeState
+    mode : {'drop', 'realistic'}
+        'drop' leaves out what is suspended or closes at a limit on the trade session before it
+        groups; 'realistic' groups what the signal session shows. Both leave out a stock that was
+        delisted by then.
+    left_out : mapping of str to ndarray of bool, shape [K, N], optional
+        Further stocks not to group, by the name of the rule; they come first.
+
+    Returns
+    -------
+    Exclusions
+    """
+    tests = dict(left_out or {})
+    tests["delisted before the trade"] = span.gone <= schedule.trade[:, None]
+    if mode == "drop":
+        tests["suspended at the trade"] = state.suspended
+        tests["at the up limit at the trade"] = state.at_up
+        tests["at the down limit at the trade"] = state.at_down
+    number = np.zeros(state.suspended.shape, dtype=np.int8)
+    for rule, test in reversed(list(enumerate(tests.values(), start=1))):
+        number[test] = rule  # the first rule that holds is written last
+    return Exclusions(tuple(tests), number)
+
+
+def pick_members(ranked: Ranked, members: Mask) -> Ranked:
+    """Keep the members of a pool among sorted stocks; `members` has shape [K, N]."""
+    places = np.empty_like(ranked[0])
+    counts = np.empty_like(ranked[1])
+    pick_block(*ranked, frozen(members, np.bool_), places, counts)
+    return places, counts
+
+
+def choose_targets(
+    name: str, ranked: Ranked, members: Mask, excluded: Exclusions, n_groups: int
 ) -> Targets:
     """Split each signal session's stocks into groups by score.
 
@@ -211,21 +268,12 @@ def choose_targets(
     name : str
         Name of the ledger.
     ranked : tuple of ndarray
-        From `sort_signals`.
-    members : ndarray of bool, shape [n, N]
-        The pool.
-    span : Span
-    schedule : Schedule
-        Rows of the span.
-    state : TradeState
+        From `pick_members`.
+    members : ndarray of bool, shape [K, N]
+        The pool at each signal.
+    excluded : Exclusions
     n_groups : int
         Q.
-    mode : {'drop', 'realistic'}
-        'drop' leaves out what is suspended or closes at a limit on the trade session before it
-        groups; 'realistic' groups what the signal session shows. Both leave out a stock that was
-        delisted by then.
-    left_out : mapping of str to ndarray of bool, shape [K, N], optional
-        Further stocks not to group, by the name of the rule.
 
     Returns
     -------
@@ -235,23 +283,14 @@ def choose_targets(
     -----
     Source: definitions §1 and §10.
     """
-    tests = dict(left_out or {})
-    tests["delisted before the trade"] = span.gone <= schedule.trade[:, None]
-    if mode == "drop":
-        tests["suspended at the trade"] = state.suspended
-        tests["at the up limit at the trade"] = state.at_up
-        tests["at the down limit at the trade"] = state.at_down
-    rule = np.zeros(state.suspended.shape, dtype=np.int8)
-    for number, test in reversed(list(enumerate(tests.values(), start=1))):
-        rule[test] = number  # the first rule that holds is written last
-    inside = members[schedule.signal]
-    total = int(np.count_nonzero(inside))
-    removed = np.zeros(len(tests) + 2, dtype=np.int64)
-    starts = np.empty(len(schedule) + 1, dtype=np.int64)
-    columns, groups = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
+    total, scored = int(np.count_nonzero(members)), int(ranked[1].sum())
+    removed = np.zeros(len(excluded.rules) + 2, dtype=np.int64)
+    removed[0] = total - scored
+    starts = np.empty(len(members) + 1, dtype=np.int64)
+    columns, groups = np.empty(scored, dtype=np.int64), np.empty(scored, dtype=np.int64)
     ties = np.zeros(2, dtype=np.int64)
-    kept = split(*ranked, inside, rule, n_groups, removed, starts, columns, groups, ties)
-    rules = ["no score at the signal", *tests, "fewer stocks than groups"]
+    kept = split(*ranked, excluded.number, n_groups, removed, starts, columns, groups, ties)
+    rules = ["no score at the signal", *excluded.rules, "fewer stocks than groups"]
     lines = [(rule, int(count)) for rule, count in zip(rules, removed, strict=True)]
     ledger = Ledger(name, "stock-rebalances", total, lines, int(kept)).check()
     return Targets(starts, columns[:kept], groups[:kept], ledger, (int(ties[0]), int(ties[1])))

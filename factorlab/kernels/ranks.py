@@ -8,7 +8,14 @@ import numpy.typing as npt
 from factorlab.kernels.compiled import frozen, in_threads, jit
 from factorlab.kernels.sorting import order_row, sort_block
 
-__all__ = ["correlate_block", "rank_rows", "sorted_rows", "spearman_block", "summarise_block"]
+__all__ = [
+    "correlate_block",
+    "pick_block",
+    "rank_rows",
+    "sorted_rows",
+    "spearman_block",
+    "summarise_block",
+]
 
 NO_RANK = -1
 
@@ -89,6 +96,13 @@ def _pick(places, count, member, out):  # type: ignore[no-untyped-def]
         kept += member[column]
         begins &= not member[column]
     return kept
+
+
+@jit
+def pick_block(places, counts, member, out, kept):  # type: ignore[no-untyped-def]
+    """Keep the members of every sorted row; `out` and `kept` take places and counts of the same."""
+    for t in range(len(counts)):
+        kept[t] = _pick(places[t], counts[t], member[t], out[t])
 
 
 @jit

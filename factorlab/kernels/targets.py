@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from factorlab.kernels.compiled import jit
 
 __all__ = ["split"]
 
 
 @jit
-def split(places, counts, member, rule, n_groups, removed, starts, columns, groups, ties):  # type: ignore[no-untyped-def]
+def split(places, counts, rule, n_groups, removed, starts, columns, groups, ties):  # type: ignore[no-untyped-def]
     """Split each rebalance's stocks into groups by score; return how many were grouped.
 
     Stocks sorted by score get group ``floor(Q (rank - 1) / n)``.
@@ -18,14 +16,13 @@ def split(places, counts, member, rule, n_groups, removed, starts, columns, grou
     Parameters
     ----------
     places : int32 [K, N], counts : int64 [K]
-        Of `sort_block`, of the scores at each signal.
-    member : bool [K, N]
+        Of `pick_block`: the scored members at each signal.
     rule : int8 [K, N]
         Number of the first rule that leaves a stock out, 0 where none does.
     n_groups : int
         Q.
     removed : int64 [R + 2]
-        Takes the counts: 0 without a score, the rules, last those of a rebalance with fewer stocks
+        Takes the counts at the number of each rule, and last those of a rebalance with fewer stocks
         than groups.
     starts : int64 [K + 1], columns, groups : int64 [M]
         Take the stocks of rebalance k at ``starts[k]`` to ``starts[k + 1]``.
@@ -37,16 +34,12 @@ def split(places, counts, member, rule, n_groups, removed, starts, columns, grou
     at = 0
     for k in range(len(counts)):
         starts[k] = at
-        size = np.count_nonzero(member[k])
         run_first = 0
         begins = False
         for j in range(counts[k]):
             place = places[k, j]
             column = place if place >= 0 else -1 - place
             begins |= place >= 0
-            if not member[k, column]:
-                continue
-            size -= 1
             if rule[k, column]:
                 removed[rule[k, column]] += 1
                 continue
@@ -57,7 +50,6 @@ def split(places, counts, member, rule, n_groups, removed, starts, columns, grou
             groups[at] = run_first
             begins = False
             at += 1
-        removed[0] += size
         first, n = starts[k], at - starts[k]
         if n < n_groups:
             removed[last] += n

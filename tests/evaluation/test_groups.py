@@ -34,7 +34,7 @@ import numpy as np
 import pytest
 
 from factorlab.evaluation.group_test import Market
-from factorlab.evaluation.groups import choose_targets, simulate
+from factorlab.evaluation.groups import choose_targets, exclusions, pick_members, simulate
 from factorlab.evaluation.schedule import trade_schedule
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.evaluation.span import load_span
@@ -75,9 +75,9 @@ def run(store: FakeStore, score: np.ndarray, mode: str, end: str = "2021-01-26",
     pools = {pool: store.members(pool) for pool in store.pools}
     market = Market(store, span, schedule, pools, settings)
     ranked = market.sort_signals(score)
-    targets = choose_targets(
-        "test", ranked, pools["all_share"], span, market.schedule, market.state, q, mode
-    )
+    inside = pools["all_share"][market.schedule.signal]
+    excluded = exclusions(span, market.schedule, market.state, mode)
+    targets = choose_targets("test", pick_members(ranked, inside), inside, excluded, q)
     path = simulate(span.price, span, market.schedule, targets, market.state, q, mode)
     return market, targets, path
 
