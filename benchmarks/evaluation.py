@@ -11,7 +11,8 @@ What is timed, each in a process of its own so that its peak memory is its own:
 
 everything     `evaluate`: four pools, two horizons, 45 groups under both trading modes, variants
                without doubtful stock-days, inference, benchmarks, coverage, ledgers
-one more       the same of five factors at once, less the above, by factor
+core           the same without the tables of `detail`: IC, groups, performance, coverage, ledgers
+one more       everything of five factors at once, less that of one, by factor
 summary        `factor_summary`: aligned factor, RankIC and IC, mean returns of 20 groups, at two
                horizons: what the two alphalens do in their clean factor, IC and quantile returns
 rank ic        `spearman_rows` of scores and returns at one horizon, beside double argsort in numpy
@@ -135,13 +136,17 @@ def panel_of(folder: Path) -> tuple:
     return store, Panel(score, store.dates, store.assets, "noise")
 
 
-def everything(folder: Path, factors: int) -> Callable[[], float]:
+def everything(folder: Path, factors: int, detail: bool = True) -> Callable[[], float]:
     """`evaluate` of some factors; the mean RankIC at 10 sessions of the first."""
     from factorlab.evaluation import EvaluationSettings, evaluate
 
     store, panel = panel_of(folder)
     settings = EvaluationSettings(
-        start=str(store.dates[5]), end=str(store.dates[-22]), horizons=HORIZONS, groups=GROUPS
+        start=str(store.dates[5]),
+        end=str(store.dates[-22]),
+        horizons=HORIZONS,
+        groups=GROUPS,
+        detail=detail,
     )
     panels = {f"noise_{k}": panel for k in range(factors)}
 
@@ -253,6 +258,7 @@ def cna(folder: Path) -> Callable[[], float]:
 
 CASES: dict[str, tuple[Callable[[Path], Callable[[], float]], int, str]] = {
     "everything": (lambda folder: everything(folder, 1), 1, "factorlab, everything"),
+    "core": (lambda folder: everything(folder, 1, False), 1, "factorlab, IC and groups"),
     "more": (lambda folder: everything(folder, MORE), 1, f"factorlab, {MORE} factors"),
     "summary": (summary, 3, "factorlab, summary"),
     "alphalens": (alphalens, 1, "alphalens-reloaded"),

@@ -273,6 +273,9 @@ def demo_config(source: Path, store: Path) -> RunConfig:
             validation_stride=5,
         ),
         evaluation=EvaluationSettings(start="2022-01-01", end="2023-06-30"),
+        enhancement=EnhancementSettings(
+            pools=("csi300", "csi500", "csi1000"), model="DecompGRU-MSE"
+        ),
         report=ReportSettings(title="factorlab demo"),
     )
 

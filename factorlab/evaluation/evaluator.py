@@ -142,11 +142,13 @@ def evaluate(
 
         widest = CORRELATION_POOL if CORRELATION_POOL in members else pools[0]
         inside = members[widest]
-        known = {k: rows_of(x, span.dates, span.assets) for k, x in (styles or {}).items()}
-        least = settings.min_pairs
-        detail = ic_tables(store, values, members, first, ic_rows, settings, known)
-        groups = settings.n_groups(widest)
-        detail |= likeness_tables(values, inside, span.dates, ic_rows, groups, least, known)
+        detail: dict[str, pd.DataFrame] = {}
+        if settings.detail:
+            known = {k: rows_of(x, span.dates, span.assets) for k, x in (styles or {}).items()}
+            least, groups = settings.min_pairs, settings.n_groups(widest)
+            detail = ic_tables(store, values, members, first, ic_rows, settings, known)
+            detail |= likeness_tables(values, inside, span.dates, ic_rows, groups, least, known)
+            detail |= inference_tables(series)
         tick(1, "decay, groups of stocks")
         reasons = missing_reasons(
             store, rows, settings.universe, None if universe is None else universe[rows]
@@ -157,7 +159,6 @@ def evaluate(
             "ic_yearly": ic.ic_yearly(series, years),
             "ic_monthly": ic.ic_monthly(series, months_of),
             **{name: _stack(done, name) for name in TABLES},
-            **inference_tables(series),
             **detail,
             "schedule": schedule.to_frame(store.dates),
             "correlation": factor_correlation(values, inside, ic_rows, settings.min_pairs),
@@ -171,7 +172,8 @@ def evaluate(
                 settings.annualisation,
             ),
         }
-        tables |= risk_tables(tables["top_nav"], settings.annualisation)
+        if settings.detail:
+            tables |= risk_tables(tables["top_nav"], settings.annualisation)
         tick(1, "tables")
     return Evaluation(tables, settings.to_dict(), store.hash)
 

@@ -59,6 +59,10 @@ class EvaluationSettings:
     decay : tuple of int
         Sessions h of the returns of the IC's decay: by default 1 to 60, every one to 10, every
         second to 20, then every fifth; each costs as much as any other.
+    detail : bool
+        Give the tables beyond IC, groups, performance, correlation and coverage too: intervals,
+        decay, IC by industry and size, residual IC, likeness by month, risk figures. They take
+        three quarters of the time.
     residual_styles : bool
         Measure RankIC also after taking out the styles of `factorlab.styles`, beside industry and
         size: about a second more a factor and pool.
@@ -80,6 +84,7 @@ class EvaluationSettings:
     capacity_share: float = 0.10
     capacity_trades: float = 0.05
     decay: tuple[int, ...] = (*range(1, 11), *range(12, 21, 2), *range(25, 61, 5))
+    detail: bool = True
     residual_styles: bool = False
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -323,3 +324,15 @@ def test_errors_name_the_argument(store: FakeStore, scores: dict[str, Panel]) ->
 def test_settings_are_checked(key: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         EvaluationSettings(**{key: value})
+
+
+def test_without_detail_the_other_tables_are_the_same(sim_store):
+    factor = {"reversal": baseline("reversal_20", sim_store, np.isfinite(sim_store["close"]))}
+    dates = sim_store.dates
+    whole = EvaluationSettings(start=str(dates[-200]), end=str(dates[-30]), pools=("csi300",))
+    short = dataclasses.replace(whole, detail=False)
+    a, b = (evaluate(sim_store, factor, settings).tables for settings in (whole, short))
+    assert set(b) < set(a)
+    assert {"ic_decay", "ic_bootstrap", "risk"} <= set(a) - set(b)
+    for name, table in b.items():
+        pd.testing.assert_frame_equal(table, a[name], check_exact=True)
