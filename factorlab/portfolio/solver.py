@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 
 import highspy
@@ -43,7 +45,7 @@ class WeeklySolver:
     """
 
     def __init__(self) -> None:
-        self._highs = highspy.Highs()
+        self._highs = _quiet_highs()
         self._highs.setOptionValue("output_flag", False)
         for option in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             self._highs.setOptionValue(option, FEASIBILITY)
@@ -131,6 +133,27 @@ class WeeklySolver:
         basis = self._highs.getBasis()
         self._status = dict(zip(names, basis.col_status, strict=True)) if names else {}
         self._rows = list(basis.row_status)
+
+
+def _quiet_highs() -> highspy.Highs:
+    """Return a solver that does not greet: its banner would stand among a program's results.
+
+    It is printed by compiled code when the object is made, before any option can be set, so the
+    descriptor itself points elsewhere for that moment.
+    """
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # no standard output at all
+        return highspy.Highs()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        return highspy.Highs()
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _columns(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -205,3 +207,9 @@ def test_residuals_see_each_broken_rule() -> None:
     frozen = dataclasses.replace(of, buyable=np.array([False] * 4), sellable=np.array([False] * 4))
     out = residuals(frozen, asked, np.array([0.51, 0.49, 0.0, 0.0]))
     assert out["tradability"] == pytest.approx(0.01)
+
+
+def test_the_solver_prints_nothing() -> None:
+    code = "from factorlab.portfolio.solver import WeeklySolver; WeeklySolver(); print('done')"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["done"]
