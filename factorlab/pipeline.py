@@ -438,10 +438,56 @@ class _Run:
             *(evaluation, store, panels, universe, self.config.evaluation),
             *(self.out, self.progress),
         )
+        self._seeds(evaluation, store, universe)
         if self.config.enhancement.pools:
             self._enhance(evaluation, store, panels, universe)
         evaluation.save(self.out / "tables")
         return evaluation.tables
+
+    def _seeds(self, evaluation: Evaluation, store: Store, universe: Universe) -> None:
+        """Add how far the seeds of each model lie apart, where there are several."""
+        import pandas as pd
+
+        from factorlab.evaluation import evaluate
+        from factorlab.evaluation.seeds import seed_dispersion
+        from factorlab.training.predict import read_scores
+
+        seeds = self.config.training.seeds
+        if len(seeds) < 2 or not self.config.models:
+            return
+        names = {
+            spec.name: {str(seed): f"{spec.name}@{seed}" for seed in seeds}
+            for spec in self.config.models
+        }
+        folder = self.out / "scores" / "seeds"
+        panels = {
+            name: read_scores(folder / f"{name}.parquet")
+            for own in names.values()
+            for name in own.values()
+        }
+        alone = evaluate(
+            store,
+            panels,
+            replace(self.config.evaluation, detail=False, modes=("drop",)),
+            universe=universe.mask,
+            progress=self.progress,
+        ).tables
+        frames = []
+        for table, keys, metrics in (
+            ("ic_summary", ("pool", "horizon"), ("rank_ic", "rank_icir", "ic_win_rate")),
+            ("top_summary", ("pool",), ("annual_return", "annual_excess")),
+        ):
+            both = pd.concat([evaluation.tables[table], alone[table]], ignore_index=True)
+            if "mode" in both:
+                both = both[both["mode"] == "drop"]
+            for name, own in names.items():
+                frame = seed_dispersion(both, own, name, keys, metrics)
+                frames.append(frame.assign(factor=name))
+        wide = pd.concat(frames, ignore_index=True)
+        first = ["factor", "pool", "horizon", "metric"]
+        evaluation.tables["seed_dispersion"] = wide[
+            [*first, *(c for c in wide.columns if c not in first)]
+        ]
 
     def _enhance(
         self,

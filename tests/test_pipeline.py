@@ -88,6 +88,33 @@ def test_a_run_leaves_page_tables_scores_and_weights(finished) -> None:
     assert not list(finished.rglob("*.pkl"))
 
 
+def test_seeds_stand_beside_their_ensemble_and_an_index_is_enhanced(
+    sim_tables, sim_store, tmp_path
+) -> None:
+    path = config_file(tmp_path, sim_tables, sim_store)
+    text = path.read_text(encoding="utf-8")
+    second = text.index("[[models]]", text.index("[[models]]") + 1)
+    text = text[:second] + text[text.index("[training]") :]
+    text = text.replace("seeds = [0]", "seeds = [0, 42]").replace(
+        "max_epochs = 3", "max_epochs = 1"
+    )
+    text += '[enhancement]\npools = ["csi300"]\ndeviation = 0.05\n'
+    path.write_text(text, encoding="utf-8")
+    result = run(load_config(path), tmp_path / "out")
+    seeds = result.tables["seed_dispersion"]
+    one = seeds.query("pool == 'csi300' and metric == 'rank_ic' and horizon == 10").iloc[0]
+    assert one["factor"] == "GRU-IC"
+    assert one["mean"] == pytest.approx((one["seed_0"] + one["seed_42"]) / 2)
+    summary = result.tables["ic_summary"].query("factor == 'GRU-IC' and pool == 'csi300'")
+    assert one["ensemble"] == summary.set_index("horizon").loc[10, "rank_ic"]
+    assert set(seeds["metric"]) >= {"rank_icir", "annual_excess"}
+    weekly = result.tables["enhancement_weekly"]
+    assert set(weekly["model"]) == {"GRU-IC"} and weekly["worst_residual"].max() <= 1e-8
+    page = result.page.read_text(encoding="utf-8")
+    assert "种子离散度" in page
+    assert (result.page.parent / "exhibit_26.csv").is_file()
+
+
 def test_the_same_run_again_does_nothing_and_ends_the_same(finished, monkeypatch) -> None:
     before = content(finished)
     monkeypatch.setattr("factorlab.training.fit.Trainer", None)

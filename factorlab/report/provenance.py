@@ -68,6 +68,13 @@ def data_sections(inputs: Inputs) -> list[Section]:
                 for t in (
                     _settings(run.settings),
                     _plain("training", _trainings(run.training), "逐次训练 Each training"),
+                    _plain(
+                        "seeds",
+                        inputs.table("seed_dispersion"),
+                        "种子离散度：各种子、均值、标准差与集成"
+                        " Seeds: each, their mean and std, the ensemble",
+                        "num4",
+                    ),
                     _plain("timings", run.timings, "耗时 Timings"),
                 )
                 if t

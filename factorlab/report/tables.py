@@ -159,8 +159,10 @@ def format_number(value: object, kind: str) -> str:
         return _MISSING
     if kind == "ic":
         return _fixed(x, 3)
+    if kind == "num4":
+        return _fixed(x, 4)
     if kind == "exp":
-        return f"{value:.0e}"
+        return f"{x:.0e}"
     if kind == "pct":
         return _fixed(100.0 * x, 2)
     if kind == "pct1":
