@@ -9,6 +9,7 @@ machine goes on from its last finished epoch on another one.
 from __future__ import annotations
 
 import importlib
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ __all__ = ["RayWorkers"]
 
 # A machine that dies takes the job with it; the job is tried on others this often.
 RETRIES = 8
+PATIENCE_SECONDS = 10.0
 
 
 class RayWorkers:
@@ -58,6 +60,7 @@ class RayWorkers:
         self._ray = _ray()
         self._spec, self._progress = spec.absolute(), progress
         self._threads = settings.threads or 1
+        _answers(address)
         try:
             self._ray.init(
                 address=address, log_to_driver=False, ignore_reinit_error=True, logging_level=40
@@ -134,6 +137,20 @@ class RayWorkers:
                 f"`cluster` must keep its machines; got a job that lost {RETRIES + 1} of them"
                 f" ({type(error).__name__}); start the same command again, it goes on from there"
             ) from None
+
+
+def _answers(address: str) -> None:
+    """Refuse an address where nothing listens: Ray itself would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), PATIENCE_SECONDS).close()
+    except OSError as error:
+        raise TrainingError(
+            f"`cluster` must be the address of a running Ray cluster; got {address!r}"
+            f" ({error.strerror or error}); start one with `ray start --head`"
+        ) from None
 
 
 def _ray() -> ModuleType:

@@ -66,7 +66,8 @@ def test_optimal_and_within_limits_beside_another_solver(seed: int, start: str) 
     rules = [
         cvxpy.sum(w) == 1,
         w >= np.maximum(low, np.where(of.sellable, 0.0, of.start)),
-        w <= np.where(of.buyable, high, of.start),
+        w <= np.where(of.buyable, 1e3, of.start),
+        w <= np.where(of.buyable | ~of.sellable, high, np.minimum(high, of.start)),
         of.styles @ active <= asked.style_high,
         of.styles @ active >= asked.style_low,
         onehot @ active <= asked.industry_high,
