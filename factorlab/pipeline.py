@@ -432,17 +432,22 @@ class _Run:
             self.config.evaluation,
             universe=universe.mask,
             progress=self.progress,
-            styles=_style_panels(store, universe, self.config.evaluation, self.out),
+            styles=_style_panels(store, universe, self.config.evaluation, self.out, self._before),
         )
         _add_styles(
             *(evaluation, store, panels, universe, self.config.evaluation),
-            *(self.out, self.progress),
+            *(self.out, self.progress, self._before),
         )
         self._seeds(evaluation, store, universe)
         if self.config.enhancement.pools:
             self._enhance(evaluation, store, panels, universe)
         evaluation.save(self.out / "tables")
         return evaluation.tables
+
+    @property
+    def _before(self) -> int:
+        """Sessions before the evaluation whose exposures are needed."""
+        return RISK_HISTORY if self.config.enhancement.pools else 1
 
     def _seeds(self, evaluation: Evaluation, store: Store, universe: Universe) -> None:
         """Add how far the seeds of each model lie apart, where there are several."""
@@ -498,11 +503,11 @@ class _Run:
     ) -> None:
         """Add the tables of exhibits 23 to 26."""
         from factorlab.portfolio.build import enhance_indices
-        from factorlab.styles import cached_exposures
+        from factorlab.styles import cached_exposures, fit_risk_model
 
         config, span = self.config, self.config.evaluation
         name = config.enhancement.model or _enhanced_model(list(panels))
-        rows = _style_rows(store, span)
+        rows = _style_rows(store, span, self._before)
         exposures = cached_exposures(self.out / "styles", store, rows, universe.mask)
         tables = enhance_indices(
             store,
@@ -514,6 +519,7 @@ class _Run:
             span.end,
             span.annualisation,
             self.progress,
+            fit_risk_model(store, exposures, universe.mask) if store.industry_names else None,
         )
         for table in tables.values():
             if "model" in table.columns:
@@ -622,15 +628,19 @@ def _default_span(settings: EvaluationSettings, store: Store) -> EvaluationSetti
     return replace(settings, start=str(store.dates[0]), end=str(store.dates[-1]))
 
 
-def _style_rows(store: Store, settings: EvaluationSettings) -> slice:
-    """Sessions of an evaluation, and the one before: the first signal's."""
+# Sessions before an enhancement's first signal from which its risk model learns.
+RISK_HISTORY = 505
+
+
+def _style_rows(store: Store, settings: EvaluationSettings, before: int) -> slice:
+    """Sessions of an evaluation, and some before: the first signal's is one."""
     first = int(store.dates.searchsorted(_day(settings.start)))
     stop = int(store.dates.searchsorted(_day(settings.end), side="right"))
-    return slice(max(first - 1, 0), stop)
+    return slice(max(first - before, 0), stop)
 
 
 def _style_panels(
-    store: Store, universe: Universe, settings: EvaluationSettings, out: Path
+    store: Store, universe: Universe, settings: EvaluationSettings, out: Path, before: int = 1
 ) -> dict[str, Panel] | None:
     """Return the styles that RankIC is freed of, where the settings ask for that."""
     from factorlab.panel import Panel
@@ -638,7 +648,8 @@ def _style_panels(
 
     if not settings.residual_styles:
         return None
-    known = cached_exposures(out / "styles", store, _style_rows(store, settings), universe.mask)
+    rows = _style_rows(store, settings, before)
+    known = cached_exposures(out / "styles", store, rows, universe.mask)
     return {name: Panel(known[name], known.dates, known.assets, name) for name in known.names}
 
 
@@ -650,13 +661,14 @@ def _add_styles(
     settings: EvaluationSettings,
     out: Path,
     progress: Progress,
+    before: int = 1,
 ) -> None:
     """Add the tables of exhibit 6; the exposures stay in the run's folder."""
     from factorlab.styles import style_tables
 
     with progress.stage("styles", 1) as tick:
         tables, notes = style_tables(
-            store, scores, universe.mask, settings.start, settings.end, out / "styles"
+            *(store, scores, universe.mask, settings.start, settings.end, out / "styles", before)
         )
         tick(1, "correlations")
     for line in notes:

@@ -83,6 +83,8 @@ class Enhanced:
         Limits that gave way; holdings that could not trade or were paid out.
     holdings : list of dict
         Weights after each trade, with those of the index.
+    weights : ndarray of float64, shape [K, N]
+        After each trade.
     """
 
     nav: Array
@@ -92,6 +94,7 @@ class Enhanced:
     relaxed: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     holdings: list[dict[str, Any]] = field(default_factory=list)
+    weights: Array = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def enhance(
@@ -124,6 +127,7 @@ def enhance(
     price, assets = span.price, span.assets
     first, last = int(schedule.trade[0]), int(schedule.exit[-1])
     out = Enhanced(np.ones(last - first + 1), first)
+    out.weights = np.zeros((len(schedule), len(assets)))
     solver = WeeklySolver()
     held = np.zeros(len(assets))  # weights after the last trade
     nav, since = 1.0, first
@@ -157,6 +161,7 @@ def enhance(
             )
         held = np.zeros(len(assets))
         held[columns] = weights
+        out.weights[k] = held
         since = t
         exit_ = int(schedule.exit[k])
         mine = np.flatnonzero(held > 0)

@@ -13,6 +13,7 @@ from factorlab.evaluation.alignment import rows_of
 from factorlab.evaluation.schedule import Schedule, weekly_schedule
 from factorlab.evaluation.span import Span, load_span
 from factorlab.panel import Panel
+from factorlab.portfolio.attribution import attribution_table, expected_tracking_error
 from factorlab.portfolio.backtest import Enhanced, Inputs, enhance
 from factorlab.portfolio.facts import benchmark_weights, trade_state
 from factorlab.portfolio.settings import EnhancementSettings
@@ -21,7 +22,7 @@ from factorlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
-    from factorlab.styles import Exposures
+    from factorlab.styles import Exposures, RiskModel
 
 __all__ = ["enhance_indices", "enhancement_span"]
 
@@ -54,6 +55,7 @@ def enhance_indices(
     end: str,
     annualisation: int = 252,
     progress: Progress = SILENT,
+    risk: RiskModel | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Enhance each index of the settings with one score.
 
@@ -72,6 +74,8 @@ def enhance_indices(
     annualisation : int
         Sessions a year.
     progress : Progress
+    risk : RiskModel, optional
+        For the expected tracking error and the attribution.
 
     Returns
     -------
@@ -129,8 +133,21 @@ def enhance_indices(
             )
             done[pool] = enhance(inputs, settings, tick)
     levels = {pool: _level(store, pool, span) for pool in settings.pools}
+    sources = []
+    if risk is not None:
+        for pool, result in done.items():
+            expected = expected_tracking_error(result, result.weights, weights[pool], risk, signal)
+            for week, value in zip(result.weeks, expected.tolist(), strict=True):
+                week["expected_tracking_error"] = value
+            sources.append(
+                attribution_table(
+                    result, span, result.weights, weights[pool], levels[pool], risk, relative.trade
+                ).assign(pool=pool)
+            )
     tables = enhancement_tables(done, span, levels, score.name, settings, annualisation)
     tables["enhancement_stand_in"] = stand_in_table(store, span, relative, settings.pools, levels)
+    if sources:
+        tables["enhancement_attribution"] = pd.concat(sources, ignore_index=True)
     return tables
 
 

@@ -28,17 +28,21 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "enhancement_yearly": (
         *("pool", "model", "period", "partial", "absolute_return", "benchmark_return"),
         *("excess_return", "excess_sharpe", "excess_max_drawdown", "calmar", "tracking_error"),
-        *("two_way_turnover", "cost", "n_returns"),
+        *("expected_tracking_error", "two_way_turnover", "cost", "n_returns"),
     ),
     "enhancement_weekly": (
         *("date", "pool", "model", "status", "two_way_turnover", "cost", "names"),
         *("member_share", "active_share", "alpha", "cash", "worst_residual"),
-        "without_exposure",
+        *("without_exposure", "expected_tracking_error"),
     ),
     "enhancement_exposures": ("date", "pool", "model", "kind", "name", "active", "limit"),
     "enhancement_relaxed": ("date", "pool", "model", "group", "item", "slack"),
     "enhancement_events": ("date", "pool", "model", "event", "asset", "weight"),
     "enhancement_holdings": ("date", "pool", "model", "asset", "weight", "benchmark_weight"),
+    "enhancement_attribution": (
+        *("pool", "period", "active", "styles", "industries", "specific", "unexplained"),
+        *("stand_in", "cost"),  # and style_<NAME>
+    ),
     "enhancement_stand_in": ("pool", "year", "tracking_error", "drift", "n_returns"),
 }
 
@@ -103,7 +107,7 @@ def enhancement_tables(
     settings: EnhancementSettings,
     annualisation: int = 252,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of `COLUMNS`, but that of the stand-in.
+    """Return the tables of `COLUMNS`, but those of the stand-in and the attribution.
 
     Parameters
     ----------
@@ -119,7 +123,8 @@ def enhancement_tables(
     -------
     dict of str to DataFrame
     """
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
+    elsewhere = ("enhancement_stand_in", "enhancement_attribution")
+    parts: dict[str, list[pd.DataFrame]] = {n: [] for n in COLUMNS if n not in elsewhere}
     for pool, result in done.items():
         first, last = result.first, result.first + len(result.nav) - 1
         rows = slice(first, last + 1)
@@ -150,10 +155,16 @@ def enhancement_tables(
         full = [frame for frame in frames if len(frame)]
         if full:
             whole = pd.concat(full, ignore_index=True).assign(model=model)
+            whole = whole.reindex(columns=[*whole.columns, *_absent(whole, name)])
             out[name] = whole[list(COLUMNS[name])]
         else:
             out[name] = pd.DataFrame(columns=list(COLUMNS[name]))
     return out
+
+
+def _absent(frame: pd.DataFrame, name: str) -> list[str]:
+    """Columns that only a risk model gives."""
+    return [column for column in COLUMNS[name] if column not in frame.columns]
 
 
 def _frame(records: list[dict[str, Any]], pool: str) -> pd.DataFrame:
@@ -194,6 +205,11 @@ def _yearly(result: Enhanced, benchmark: Array, span: Span, annualisation: int) 
                     year=annualisation,
                 ),
                 "tracking_error": tracking_error(ratio[part], annualisation),
+                "expected_tracking_error": (
+                    float(weeks["expected_tracking_error"][inside].mean())
+                    if "expected_tracking_error" in weeks
+                    else np.nan
+                ),
                 "two_way_turnover": float(weeks["two_way_turnover"][trades].mean()),
                 "cost": float(weeks["cost"][inside].sum()),
             }

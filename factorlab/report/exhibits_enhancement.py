@@ -22,11 +22,14 @@ _METRICS = {
     "excess_max_drawdown": ("超额最大回撤%", "excess max drawdown"),
     "calmar": ("Calmar比率", "Calmar"),
     "tracking_error": ("跟踪误差%", "tracking error"),
+    "expected_tracking_error": ("事前跟踪误差%", "expected tracking error"),
     "two_way_turnover": ("平均双边换手", "two-way turnover"),
     "cost": ("成本%", "cost paid"),
 }
 REPORT_MODEL = "DecompGRU-MSE"
-_PER_CENT = ("excess_return", "excess_max_drawdown", "tracking_error", "cost")
+_PER_CENT = (
+    *("excess_return", "excess_max_drawdown", "tracking_error", "expected_tracking_error", "cost"),
+)
 
 
 def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
@@ -70,7 +73,12 @@ def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
         caption.en,
         [drawing],
         [beside, daily],
-        [*_weeks(inputs, stem, pool), *_limits(inputs, stem, pool), *_relaxed(inputs, stem, pool)],
+        [
+            *_sources(inputs, stem, pool),
+            *_weeks(inputs, stem, pool),
+            *_limits(inputs, stem, pool),
+            *_relaxed(inputs, stem, pool),
+        ],
         [*_notes(inputs), *_stand_in(inputs, pool)],
     )
 
@@ -84,7 +92,9 @@ def enhancement_table(inputs: Inputs) -> Exhibit:
     periods = [p for p in ("full",) if p in set(frame["period"])]
     periods += sorted(set(frame["period"]) - {"full"})
     value = {
-        (r.pool, r.period, m): float(getattr(r, m)) for r in frame.itertuples() for m in _METRICS
+        (r.pool, r.period, m): float(getattr(r, m, math.nan))
+        for r in frame.itertuples()
+        for m in _METRICS
     }
     pools = list(dict.fromkeys(frame["pool"]))
     entries = [
@@ -138,6 +148,22 @@ def _weeks(inputs: Inputs, stem: str, pool: str) -> list[Table]:
     }
     title = f"{len(weeks)} 次调仓的组合 Portfolios of {len(weeks)} rebalances"
     return [Table(f"{stem}_portfolios", columns_for(list(row)), pd.DataFrame([row]), title)]
+
+
+def _sources(inputs: Inputs, stem: str, pool: str) -> list[Table]:
+    """Where the active return of each period came from."""
+    frame = inputs.table("enhancement_attribution", pool=pool)
+    if frame.empty:
+        return []
+    keys = ["period", "active", "styles", "industries", "specific", "unexplained", "stand_in"]
+    styles = [c for c in frame.columns if c.startswith("style_")]
+    columns = (
+        *columns_for([*keys, "cost"]),
+        *(Column(c, c.removeprefix("style_"), "%", "pct") for c in styles),
+    )
+    shown = frame[[*keys, "cost", *styles]].reset_index(drop=True)
+    title = "主动收益归因（逐日之和）Attribution of the active return (sums of days)"
+    return [Table(f"{stem}_attribution", columns, shown, title)]
 
 
 def _limits(inputs: Inputs, stem: str, pool: str) -> list[Table]:

@@ -84,6 +84,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "enhancement_exposures": ("date", "pool", "kind", "name", "active", "limit"),
     "enhancement_relaxed": ("date", "pool", "group", "item", "slack"),
     "enhancement_events": ("date", "pool", "event", "asset", "weight"),
+    "enhancement_attribution": ("pool", "period", "active", "styles", "industries", "specific"),
     "enhancement_stand_in": ("pool", "year", "tracking_error", "drift"),
     "coverage": ("factor", "pool", "year", "member_days", "scored"),
     "events": ("event",),

@@ -72,6 +72,7 @@ def style_tables(
     start: str,
     end: str,
     folder: Path,
+    before: int = 1,
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return what exhibit 6 is drawn from, with the exposures kept in `folder`.
 
@@ -84,6 +85,8 @@ def style_tables(
     start, end : str
         First and last day.
     folder : Path
+    before : int
+        Sessions before `start` whose exposures are kept too; the first signal needs one.
 
     Returns
     -------
@@ -97,8 +100,7 @@ def style_tables(
 
     first = int(np.searchsorted(store.dates, np.datetime64(start, "D")))
     stop = int(np.searchsorted(store.dates, np.datetime64(end, "D"), side="right"))
-    # From the session before: an enhancement that trades first at `start` looks at its close.
-    rows = slice(max(first - 1, 0), stop)
+    rows = slice(max(first - before, 0), stop)
     exposures = cached_exposures(folder, store, rows, universe)
     inside = universe[rows].copy()
     inside[: first - rows.start] = False

@@ -144,6 +144,10 @@ class RiskModel:
         self._industry = store["industry"][exposures.rows]
         self._listed = listed(store, exposures.rows)
 
+    def industries(self, t: int) -> npt.NDArray[np.integer]:
+        """Return the industry of each stock on row `t` of the exposures, -1 where unknown."""
+        return self._industry[t]
+
     def covariance(self, row: int) -> Risk:
         """Return the risk model of a row of the store.
 

@@ -10,13 +10,16 @@ from factorlab.errors import ConfigError
 from factorlab.evaluation.baselines import baseline
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span
+from factorlab.labels import forward_returns
 from factorlab.market.universe import UniverseSettings, scoring_universe
+from factorlab.panel import Panel
+from factorlab.portfolio.attribution import PARTS
 from factorlab.portfolio.backtest import Inputs, enhance
 from factorlab.portfolio.build import enhance_indices
 from factorlab.portfolio.facts import TradeState
 from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.portfolio.tables import calmar_ratio
-from factorlab.styles import style_exposures
+from factorlab.styles import RiskSettings, fit_risk_model, style_exposures
 
 FREE = EnhancementSettings(deviation=1.0, style=9.0, industry=1.0, members=0.0, turnover=9.0)
 
@@ -101,10 +104,11 @@ def tables(sim_store):
     universe = scoring_universe(sim_store, UniverseSettings(look_back=30)).mask
     dates = sim_store.dates
     start, end = str(dates[-150]), str(dates[-5])
-    exposures = style_exposures(sim_store, slice(len(dates) - 160, len(dates)), universe=universe)
+    exposures = style_exposures(sim_store, slice(len(dates) - 260, len(dates)), universe=universe)
     score = baseline("reversal_20", sim_store, universe)
     settings = EnhancementSettings(pools=("csi300",), deviation=0.05, industry=0.1)
-    made = enhance_indices(sim_store, score, exposures, settings, universe, start, end)
+    risk = fit_risk_model(sim_store, exposures, universe, RiskSettings(min_sessions=20))
+    made = enhance_indices(sim_store, score, exposures, settings, universe, start, end, risk=risk)
     return made, settings
 
 
@@ -134,6 +138,46 @@ def test_years_chain_to_the_full_span(tables) -> None:
         (1 + yearly.loc["full", "excess_return"]) ** (n / 252), rel=1e-12
     )
     assert years["n_returns"].sum() == n
+
+
+def test_the_parts_of_the_active_return_add_up(tables) -> None:
+    made = tables[0]
+    parts, yearly = made["enhancement_attribution"].set_index("period"), made["enhancement_yearly"]
+    np.testing.assert_allclose(parts[list(PARTS)].sum(axis=1), parts["active"], atol=1e-12)
+    styles = parts[[c for c in parts.columns if c.startswith("style_")]]
+    assert styles.shape[1] == 10
+    np.testing.assert_allclose(styles.sum(axis=1), parts["styles"], atol=1e-12)
+    years = parts.drop("full")
+    np.testing.assert_allclose(years["active"].sum(), parts.loc["full", "active"], atol=1e-12)
+    paid = yearly.set_index("period")["cost"]
+    assert -parts.loc["full", "cost"] == pytest.approx(paid["full"], rel=1e-9)
+    nav = made["enhancement_nav"].set_index("date")
+    first = nav["nav"].iloc[0] - 1.0
+    daily = nav["nav"].pct_change() - nav["benchmark_nav"].pct_change()
+    assert parts.loc["full", "active"] == pytest.approx(daily.sum() + first, abs=1e-12)
+
+
+def test_an_expected_tracking_error_of_the_right_size(tables) -> None:
+    weekly = tables[0]["enhancement_weekly"]
+    expected = weekly["expected_tracking_error"]
+    assert expected.notna().all() and (expected > 0).all()
+    realised = tables[0]["enhancement_yearly"].set_index("period").loc["full", "tracking_error"]
+    assert 0.3 < expected.mean() / realised < 3
+
+
+def test_foresight_earns_much_within_every_limit(sim_store) -> None:
+    """The return of the week that is held, as a score: no limit may be what earns it."""
+    universe = scoring_universe(sim_store, UniverseSettings(look_back=30)).mask
+    dates = sim_store.dates
+    exposures = style_exposures(sim_store, slice(len(dates) - 160, len(dates)), universe=universe)
+    ahead = Panel(forward_returns(sim_store, 5).values, dates, sim_store.assets, "foresight")
+    settings = EnhancementSettings(pools=("csi300",), deviation=0.05, industry=0.1)
+    made = enhance_indices(
+        sim_store, ahead, exposures, settings, universe, str(dates[-150]), str(dates[-20])
+    )
+    full = made["enhancement_yearly"].set_index("period").loc["full"]
+    assert full["excess_return"] > 0.5
+    assert made["enhancement_weekly"]["worst_residual"].max() <= 1e-8
 
 
 def test_no_look_ahead(sim_store, tables) -> None:

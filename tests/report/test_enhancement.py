@@ -58,6 +58,13 @@ def enhancement(model: str) -> dict[str, pd.DataFrame]:
             {"date": days[5], "pool": pool, "group": "turnover", "item": "", "slack": 0.02}
         )
         stand_in.append({"pool": pool, "year": "full", "tracking_error": 0.031, "drift": 0.01})
+    sources = [
+        {"pool": pool, "period": period, "active": 0.05, "styles": 0.02, "industries": 0.01}
+        | {"specific": 0.02, "unexplained": 0.0, "stand_in": 0.01, "cost": -0.01}
+        | {"style_SIZE": 0.02}
+        for pool in POOLS
+        for period in ("full", *PERIODS)
+    ]
     events = [
         {"date": days[5], "pool": "csi300", "event": "frozen at its weight", "asset": "a"},
         {"date": days[5], "pool": "csi300", "event": "delisted, paid out", "asset": "b"},
@@ -70,6 +77,7 @@ def enhancement(model: str) -> dict[str, pd.DataFrame]:
         "relaxed": pd.DataFrame(relaxed),
         "events": pd.DataFrame(events).assign(weight=0.01),
         "stand_in": pd.DataFrame(stand_in),
+        "attribution": pd.DataFrame(sources),
     }
     return {
         f"enhancement_{name}": frame if name == "stand_in" else frame.assign(model=model)
@@ -93,6 +101,8 @@ def test_each_index_has_its_curve_limits_and_relaxations(page):
         assert (folder / f"exhibit_{number}_limits.csv").is_file()
         relaxed = pd.read_csv(folder / f"exhibit_{number}_relaxed.csv", encoding="utf-8-sig")
         assert relaxed["slack"].tolist() == [0.02]
+    sources = pd.read_csv(page.parent / "exhibit_24_attribution.csv", encoding="utf-8-sig")
+    assert sources["style_SIZE"].tolist() == [0.02] * 8
     portfolios = pd.read_csv(page.parent / "exhibit_23_portfolios.csv", encoding="utf-8-sig")
     assert portfolios.loc[0, "frozen"] == 1  # the payout is no frozen holding
     assert "<b>" not in read_page(page).sections["exhibit-23"].replace("银行 <b>", "")
