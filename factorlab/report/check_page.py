@@ -28,6 +28,14 @@ _STYLE = (
     "collapse;min-width:900px}th,td{padding:6px 10px;border-bottom:1px solid #ddd;"
     "text-align:left;vertical-align:top}.n{text-align:right}small{color:#666}"
     "code{overflow-wrap:anywhere}"
+    # On a phone a finding is a block of lines, each with its head before it.
+    "@media(max-width:700px){table{min-width:0}tr:first-child{display:none}"
+    "tr{display:block;border-bottom:1px solid #ddd;padding:8px 0}"
+    "td{display:block;border:0;padding:2px 0;text-align:left!important}"
+    "td::before{content:attr(data-head) ' ';color:#666;font-size:85%}}"
+    "@media(prefers-color-scheme:dark){body{background:#16181c;color:#e6e6e6}"
+    "th,td,tr{border-color:#3a3d42!important}small,td::before{color:#a0a4aa!important}"
+    "a{color:#7ab4ff}}"
 )
 
 
@@ -63,7 +71,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def write_check(store: Store, findings: Sequence[Finding], out: Path) -> Path:
-    """Write check.html and a CSV of every finding's rows; return the page.
+    """Write check.html, check.json and a CSV of every finding's rows; return the page.
+
+    CSVs of an earlier check whose findings are gone are removed.
 
     Parameters
     ----------
@@ -72,6 +82,12 @@ def write_check(store: Store, findings: Sequence[Finding], out: Path) -> Path:
     out : Path
     """
     out.mkdir(parents=True, exist_ok=True)
+    index = out / "check.json"
+    if index.is_file():
+        for earlier in json.loads(index.read_text(encoding="utf-8"))["findings"]:
+            (out / f"{earlier['id']}.csv").unlink(missing_ok=True)
+    with replacing(index) as part:
+        part.write_text(findings_json(store, findings), encoding="utf-8")
     for f in findings:
         with replacing(out / f"{f.id}.csv") as part:
             f.rows.to_csv(part, index=False, lineterminator="\n")
@@ -99,7 +115,10 @@ def _page(store: Store, findings: Sequence[Finding]) -> str:
 def _row(f: Finding) -> str:
     link = f'<a href="{html.escape(f.id)}.csv">{html.escape(f.id)}</a>'
     rule, cost, examples = (html.escape(x) for x in (f.rule, f.cost, f.examples()))
-    return (
-        f"<tr><td>{html.escape(f.severity)}</td><td>{link}</td><td>{html.escape(f.family)}</td>"
-        f'<td class="n">{f.count:,}</td><td>{rule}</td><td>{cost}</td><td>{examples}</td></tr>'
-    )
+    cells = (html.escape(f.severity), link, html.escape(f.family), f"{f.count:,}")
+    cells += (rule, cost, examples)
+    row = []
+    for (zh, en), cell in zip(_HEADS, cells, strict=True):
+        kind = ' class="n"' if en == "Count" else ""
+        row.append(f'<td{kind} data-head="{zh} {en}">{cell}</td>')
+    return f"<tr>{''.join(row)}</tr>"

@@ -45,7 +45,10 @@ class Finding:
 
     def examples(self, n: int = 3) -> str:
         """Return up to n cases as text."""
-        return "; ".join(" ".join(map(str, r)) for r in self.rows.head(n).itertuples(index=False))
+        return "; ".join(
+            " ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in row)
+            for row in self.rows.head(n).itertuples(index=False)
+        )
 
 
 def cells(
