@@ -186,7 +186,7 @@ def check(store: Path, out: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(findings_json(opened, findings))
         return
-    print_findings(findings)
+    print_findings(opened, findings)
     if page:
         click.echo(page)
 

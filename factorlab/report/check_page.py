@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from factorlab.files import replacing
-from factorlab.market.quality import Finding
+from factorlab.market.quality import Finding, Verdict, stage_verdicts
 from factorlab.market.store import Store
 
 __all__ = ["findings_json", "print_findings", "write_check"]
@@ -53,11 +53,16 @@ def findings_json(store: Store, findings: Sequence[Finding]) -> str:
         }
         for f in findings
     ]
-    return json.dumps({"store": store.hash, "findings": listed}, ensure_ascii=False, indent=1)
+    stages = [
+        {"stage": v.stage, "verdict": v.words, "lacks": list(v.lacks), "gaps": list(v.gaps)}
+        for v in stage_verdicts(store, findings)
+    ]
+    whole = {"store": store.hash, "stages": stages, "findings": listed}
+    return json.dumps(whole, ensure_ascii=False, indent=1)
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print the findings as a table."""
+def print_findings(store: Store, findings: Sequence[Finding]) -> None:
+    """Print what the store is enough for, and the findings, as tables."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -67,6 +72,13 @@ def print_findings(findings: Sequence[Finding]) -> None:
         table.add_column(head, justify="right" if head == "count" else "left")
     for f in findings:
         table.add_row(*map(escape, (f.severity, f.id, str(f.count), f.rule, f.cost)))
+    stages = Table(title="What the store is enough for")
+    for head in ("stage", "verdict", "lacks", "gaps"):
+        stages.add_column(head)
+    for v in stage_verdicts(store, findings):
+        cells = (v.stage, v.words, "; ".join(v.lacks), ", ".join(v.gaps))
+        stages.add_row(*map(escape, cells))
+    Console().print(stages)
     Console().print(table)
 
 
@@ -108,15 +120,37 @@ def _page(store: Store, findings: Sequence[Finding]) -> str:
         f"<title>factorlab check</title><style>{_STYLE}</style>"
         f"<h1>数据检查 <small>Data check</small></h1><p>{html.escape(span)}<br>"
         f"<code>{html.escape(store.hash)}</code></p>"
+        f"{_stages(stage_verdicts(store, findings))}"
+        "<h2>发现 <small>Findings</small></h2>"
         f'<div class="wide"><table><tr>{head}</tr>{body}</table></div></html>\n'
+    )
+
+
+def _stages(verdicts: Sequence[Verdict]) -> str:
+    """The table at the top: what the store is enough for."""
+    heads = (("阶段", "Stage"), ("判词", "Verdict"), ("缺少", "Lacks"), ("缺口", "Gaps"))
+    head = "".join(f"<th>{zh}<br><small>{en}</small></th>" for zh, en in heads)
+    rows = []
+    for v in verdicts:
+        links = ", ".join(f'<a href="{html.escape(g)}.csv">{html.escape(g)}</a>' for g in v.gaps)
+        cells = [html.escape(v.stage), f"<b>{html.escape(v.words)}</b>"]
+        cells += [html.escape("; ".join(v.lacks)), links]
+        row = "".join(
+            f'<td data-head="{zh} {en}">{cell}</td>'
+            for (zh, en), cell in zip(heads, cells, strict=True)
+        )
+        rows.append(f"<tr>{row}</tr>")
+    return (
+        "<h2>够用到哪一步 <small>What the store is enough for</small></h2>"
+        f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
     )
 
 
 def _row(f: Finding) -> str:
     link = f'<a href="{html.escape(f.id)}.csv">{html.escape(f.id)}</a>'
     rule, cost, examples = (html.escape(x) for x in (f.rule, f.cost, f.examples()))
-    cells = (html.escape(f.severity), link, html.escape(f.family), f"{f.count:,}")
-    cells += (rule, cost, examples)
+    cells = [html.escape(f.severity), link, html.escape(f.family), f"{f.count:,}"]
+    cells += [rule, cost, examples]
     row = []
     for (zh, en), cell in zip(_HEADS, cells, strict=True):
         kind = ' class="n"' if en == "Count" else ""

@@ -1,10 +1,11 @@
 """Checks of a store: each planted defect is found, a clean market has none."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from factorlab.market.quality import check_store
+from factorlab.market.quality import Finding, check_store, stage_verdicts
 from factorlab.market.rules import ST_INFERRED
 
 BAD = ("error", "warning")
@@ -178,3 +179,14 @@ def test_named_defects_of_the_real_data(real_store):
     assert set(found["float_coverage"].rows["year"]) == {"2022", "2023", "2024", "2025"}
     bars = np.isfinite(real_store["close"]).sum()
     assert found["beyond_limit"].count * 50_000 < bars
+
+
+def test_verdicts_by_stage_follow_from_what_the_store_has(sim_store):
+    by = {v.stage: v for v in stage_verdicts(sim_store, check_store(sim_store))}
+    assert list(by) == ["training", "IC", "group tests", "styles", "enhancement"]
+    assert all(v.enough for v in by.values())
+    assert by["training"].words == "enough"
+    assert "index weights" in by["enhancement"].lacks[0]
+    broken = Finding("member_count", "members", "error", "", "", pd.DataFrame({"x": [1]}))
+    by = {v.stage: v for v in stage_verdicts(sim_store, [broken])}
+    assert by["IC"].words == "not enough" and by["styles"].words != "not enough"

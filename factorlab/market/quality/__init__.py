@@ -4,9 +4,10 @@ from factorlab.market.quality.dividends import dividend_findings
 from factorlab.market.quality.finding import Finding
 from factorlab.market.quality.prices import price_findings
 from factorlab.market.quality.reference import reference_findings
+from factorlab.market.quality.verdict import Verdict, stage_verdicts
 from factorlab.market.store import Store
 
-__all__ = ["Finding", "check_store"]
+__all__ = ["Finding", "Verdict", "check_store", "stage_verdicts"]
 
 
 def check_store(store: Store) -> list[Finding]:
