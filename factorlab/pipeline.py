@@ -231,11 +231,11 @@ def evaluate_factors(
         progress.say(line)
     settings = settings or _default_span(EvaluationSettings(), store)
     universe = scoring_universe(store, settings.universe)
-    out.mkdir(parents=True, exist_ok=True)
     styles = _style_panels(store, universe, settings, out)
     evaluation = evaluate(
         store, scores, settings, universe=universe.mask, progress=progress, styles=styles
     )
+    out.mkdir(parents=True, exist_ok=True)
     _add_styles(evaluation, store, scores, universe, settings, out, progress)
     evaluation.save(out / "tables")
     write_json(

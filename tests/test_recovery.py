@@ -24,6 +24,7 @@ from factorlab.market.store import Store
 from factorlab.market.universe import scoring_universe
 from factorlab.panel import Panel
 from factorlab.pipeline import demo, run
+from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.training.splits import rolling_splits
 
 pytestmark = pytest.mark.slow
@@ -124,7 +125,7 @@ def test_a_linear_model_of_the_window_does_not_see_the_signal(config) -> None:
 def test_every_exhibit_of_the_page_says_simulated(run_folder) -> None:
     page = (run_folder / "report" / "index.html").read_text(encoding="utf-8")
     exhibits = re.findall(r'<section[^>]*id="exhibit-[^"]*".*?</section>', page, flags=re.DOTALL)
-    assert len(exhibits) == 16
+    assert len(exhibits) == 21  # 6 to 26
     for exhibit in exhibits:
         assert "模拟数据" in exhibit and "simulated" in exhibit
 
@@ -138,6 +139,7 @@ def test_a_market_without_a_signal_gives_noise(tmp_path, config) -> None:
         data=dataclasses.replace(config.data, source=None, store=tmp_path / "market.store"),
         models=config.models[:1],
         training=dataclasses.replace(config.training, max_epochs=2),
+        enhancement=EnhancementSettings(),
     )
     result = run(null, tmp_path / "run", until="evaluate")
     row = ten_days(result.tables).loc[config.models[0].name]
