@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factorlab.errors import ConfigError, FactorError
-from factorlab.pipeline import RunResult, _default_span, _printed
+from factorlab.pipeline.outcome import RunResult, default_span, printed
 from factorlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def rank_factor_files(
         names[path.stem] = path
     store = Store.open(store_path)
     store.verify()
-    settings = settings or _default_span(EvaluationSettings(), store)
+    settings = settings or default_span(EvaluationSettings(), store)
     universe = scoring_universe(store, settings.universe).mask
     ranking = FactorRanking(store, settings, universe)
     notes: list[str] = []
@@ -144,7 +144,7 @@ def rank_factor_files(
         key=key,
         facts=facts,
         notes=notes,
-        command=_printed(command),
+        command=printed(command),
         simulated=store.simulated,
     )
     return RunResult(out, page, {"ranking": table})

@@ -1,0 +1,19 @@
+"""The stages in order: ingest, train, score, evaluate, report.
+
+The one place where all layers meet.
+"""
+
+from factorlab.pipeline.factors import evaluate_factors, write_styles
+from factorlab.pipeline.outcome import RunResult, rebuild_report
+from factorlab.pipeline.run import STAGES, demo, plan, run
+
+__all__ = [
+    "STAGES",
+    "RunResult",
+    "demo",
+    "evaluate_factors",
+    "plan",
+    "rebuild_report",
+    "run",
+    "write_styles",
+]

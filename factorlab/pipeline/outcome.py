@@ -1,0 +1,137 @@
+"""What a run left, what is written about it, and its page drawn again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from factorlab.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from factorlab.evaluation.settings import EvaluationSettings
+    from factorlab.market.store import Store
+    from factorlab.market.universe import Universe
+
+__all__ = [
+    "RunResult",
+    "about_store",
+    "day",
+    "default_span",
+    "digest",
+    "printed",
+    "rebuild_report",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run left.
+
+    Attributes
+    ----------
+    out : Path
+        The run's folder.
+    page : Path or None
+        The tear sheet; None where the run stopped before it.
+    tables : dict of str to DataFrame
+        The statistics, by name; empty where the run stopped before them.
+    """
+
+    out: Path
+    page: Path | None
+    tables: dict[str, pd.DataFrame]
+
+
+def rebuild_report(run_dir: Path) -> Path:
+    """Draw the page again from the tables that a run left.
+
+    Parameters
+    ----------
+    run_dir : Path
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds no finished evaluation.
+    """
+    import pandas as pd
+
+    from factorlab.evaluation import Evaluation
+    from factorlab.report import RunInfo, build_report
+
+    about = run_dir / "run.json"
+    if not about.exists():
+        raise StoreError(
+            f"`run` must be a folder with run.json and tables/; got {run_dir}; finish it with"
+            " `factorlab run` or `factorlab evaluate` first"
+        )
+    facts: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
+    evaluation = Evaluation.load(run_dir / "tables")
+    info = RunInfo(
+        title=facts["title"],
+        simulated=facts["simulated"],
+        data_span=tuple(facts["data_span"]),
+        models=facts["models"],
+        settings=facts["settings"],
+        hashes=facts["hashes"],
+        ledgers=pd.DataFrame(facts["ledgers"]),
+        training=pd.DataFrame(facts["training"]),
+        command=facts["command"],
+        created="",
+        timings=None,
+        notes=facts["notes"],
+    )
+    return build_report(info, evaluation.tables, run_dir / "report")
+
+
+def default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:
+    """Fit the default span to a store that does not reach it."""
+    import numpy as np
+
+    if np.datetime64(settings.start) <= store.dates[-1] and store.dates[0] <= np.datetime64(
+        settings.end
+    ):
+        return settings
+    return replace(settings, start=str(store.dates[0]), end=str(store.dates[-1]))
+
+
+def about_store(store: Store, universe: Universe) -> dict[str, Any]:
+    """Collect what the page prints of the data."""
+    ledger = universe.ledger.to_frame()
+    return {
+        "simulated": store.simulated,
+        "data_span": [str(store.dates[0]), str(store.dates[-1])],
+        "hashes": {"store": store.hash},
+        "ledgers": json.loads(ledger.to_json(orient="records")),
+    }
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a value written as JSON."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def printed(command: Sequence[str]) -> str:
+    """Return a command line as a shell would read it."""
+    return shlex.join(command)
+
+
+def day(text: str) -> np.datetime64:
+    """Return a date."""
+    import numpy as np
+
+    return np.datetime64(text, "D")

@@ -1,0 +1,334 @@
+"""A run from market data to a tear sheet, stage by stage.
+
+Each stage leaves files below the run's folder and is skipped when they are there already, so a
+run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from factorlab.errors import ConfigError, did_you_mean
+from factorlab.files import write_json
+from factorlab.pipeline.beyond import (
+    add_enhancement,
+    add_seeds,
+    add_styles,
+    sessions_before,
+    style_panels,
+)
+from factorlab.pipeline.outcome import RunResult, about_store, digest, printed, rebuild_report
+from factorlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from factorlab.config import RunConfig
+    from factorlab.market.store import Store
+    from factorlab.market.universe import Universe
+    from factorlab.training.fit import Job
+    from factorlab.training.plan import GridPlan
+    from factorlab.training.workers import DataSpec
+
+__all__ = ["STAGES", "demo", "plan", "run"]
+
+STAGES = ("ingest", "train", "score", "evaluate", "report")
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    until: str | None = None,
+    command: Sequence[str] = (),
+    cluster: str | None = None,
+) -> RunResult:
+    """Take market data to a tear sheet.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : Path
+        The run's folder; made if needed. What it already holds of the same settings and
+        data is used, what it holds of others is refused.
+    progress : Progress, optional
+    until : {'ingest', 'train', 'score', 'evaluate', 'report'}, optional
+        Stop after that stage.
+    command : sequence of str
+        The command line, printed on the page.
+    cluster : str, optional
+        Address of a Ray cluster that trains and scores; this machine's cores by default.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    FactorlabError
+        With one clear line, for anything the caller can act on.
+    """
+    if until is not None and until not in STAGES:
+        raise ConfigError(
+            f"`until` must be one of {', '.join(STAGES)}; got {until!r}"
+            f"{did_you_mean(until, STAGES)}"
+        )
+    return _Run(config, out, progress or SILENT, command, cluster).until(until or "report")
+
+
+def demo(out: Path, *, progress: Progress | None = None) -> RunResult:
+    """Run the whole pipeline on the simulated market, training included.
+
+    Parameters
+    ----------
+    out : Path
+        The run's folder; the simulated tables and their store are kept in it.
+    progress : Progress, optional
+
+    Returns
+    -------
+    RunResult
+    """
+    from factorlab.config import demo_config
+    from factorlab.market.simulate import SimulationSettings, simulate_market
+
+    progress = progress or SILENT
+    out.mkdir(parents=True, exist_ok=True)
+    tables = out / "market"
+    if not (tables / "market.toml").exists():
+        progress.say("simulating the market")
+        simulate_market(tables, SimulationSettings.demo())
+    config = demo_config(source=tables, store=out / "market.store")
+    return run(config, out, progress=progress, command=("factorlab", "demo"))
+
+
+def plan(
+    config: RunConfig, *, workers: int | None = None, progress: Progress | None = None
+) -> GridPlan:
+    """Measure a few steps of each network and reckon what `run` would take.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The store is made if it does not exist; nothing is trained.
+    workers : int, optional
+        Processes, machines or GPUs side by side; what `run` would use by default.
+    progress : Progress, optional
+
+    Returns
+    -------
+    GridPlan
+    """
+    from factorlab.market.store import Store
+    from factorlab.training.plan import plan_grid
+    from factorlab.training.workers import limit_threads, worker_count
+
+    progress = progress or SILENT
+    _ingest(config, progress)
+    store = Store.open(config.data.store)
+    jobs = _jobs(config, store) if config.models else []
+    workers = workers or worker_count(config.training)
+    limit_threads(config.training.threads or 1)
+    return plan_grid(jobs, _data_spec(config, store).open(), config.training, workers)
+
+
+def _ingest(config: RunConfig, progress: Progress) -> None:
+    """Make the store of a run's source, unless it holds that very input."""
+    from factorlab.market.ingest import ingest
+
+    if config.data.source is None:
+        return
+    result = ingest(config.data.source, config.data.store, progress=progress)
+    verb = "is up to date" if result.skipped else "was made"
+    progress.say(f"store {config.data.store} {verb} ({result.hash[:12]})")
+
+
+class _Run:
+    """One run: its config, its folder, and the stages."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        out: Path,
+        progress: Progress,
+        command: Sequence[str],
+        cluster: str | None,
+    ) -> None:
+        self.config, self.out, self.progress, self.command = config, out, progress, command
+        self.cluster = cluster
+
+    def until(self, last: str) -> RunResult:
+        """Run the stages up to `last`."""
+        from factorlab.market.store import Store
+        from factorlab.market.universe import scoring_universe
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        result = RunResult(self.out, None, {})
+        with self._timed("ingest"):
+            _ingest(self.config, self.progress)
+        if last == "ingest":
+            return result
+        store = Store.open(self.config.data.store)
+        store.verify()
+        universe = scoring_universe(store, self.config.universe)
+        records, scores = self._models(store, last)
+        if last in ("train", "score"):
+            return result
+        with self._timed("evaluate"):
+            tables = self._evaluate(store, universe, scores)
+        self._about(store, universe, records, list(scores))
+        if last == "evaluate":
+            return RunResult(self.out, None, tables)
+        with self._timed("report"):
+            page = rebuild_report(self.out)
+        return RunResult(self.out, page, tables)
+
+    def _models(self, store: Store, last: str) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+        """Train and score; each worker makes its windows once for both."""
+        from factorlab.training.grid import train_grid
+        from factorlab.training.predict import score_grid
+        from factorlab.training.workers import open_workers
+
+        config = self.config
+        if not config.models:
+            return [], {}
+        jobs = _jobs(config, store)
+        key = self._key(store)
+        names = [model.name for model in config.models]
+        own = sorted(job.key(key) for job in jobs)
+        score_key = digest([config.evaluation.start, config.evaluation.end, sorted(names), own])
+        spec = _data_spec(config, store)
+        with open_workers(spec, config.training, self.progress, self.cluster) as workers:
+            with self._timed("train"):
+                records = train_grid(jobs, workers, config.training, self.out / "models", key)
+            if last == "train":
+                return records, {}
+            with self._timed("score"):
+                scores = score_grid(
+                    jobs,
+                    workers,
+                    config.training,
+                    self.out / "models",
+                    self.out / "scores",
+                    score_key,
+                    self.progress,
+                )
+        return records, {name: scores[name] for name in names}
+
+    def _evaluate(
+        self, store: Store, universe: Universe, scores: dict[str, Path]
+    ) -> dict[str, pd.DataFrame]:
+        from factorlab.evaluation import evaluate
+        from factorlab.evaluation.baselines import baseline
+        from factorlab.training.predict import read_scores
+
+        panels = {name: read_scores(path) for name, path in scores.items()}
+        for name in self.config.baselines:
+            panels[name] = baseline(name, store, universe.mask)
+        evaluation = evaluate(
+            store,
+            panels,
+            self.config.evaluation,
+            universe=universe.mask,
+            progress=self.progress,
+            styles=style_panels(
+                store, universe, self.config.evaluation, self.out, sessions_before(self.config)
+            ),
+        )
+        add_styles(
+            *(evaluation, store, panels, universe, self.config.evaluation),
+            *(self.out, self.progress, sessions_before(self.config)),
+        )
+        add_seeds(evaluation, self.config, store, universe, self.out, self.progress)
+        if self.config.enhancement.pools:
+            add_enhancement(
+                *(evaluation, self.config, store, panels, universe, self.out, self.progress)
+            )
+        evaluation.save(self.out / "tables")
+        return evaluation.tables
+
+    def _about(
+        self,
+        store: Store,
+        universe: Universe,
+        records: list[dict[str, Any]],
+        models: list[str],
+    ) -> None:
+        """Write what the page says about the run."""
+        config = self.config
+        settings = {k: v for k, v in config.to_dict().items() if k != "data"}
+        facts = about_store(store, universe)
+        facts["hashes"]["config"] = config.hash()
+        facts["hashes"]["training"] = self._key(store)
+        write_json(
+            self.out / "run.json",
+            {
+                "title": config.report.title,
+                "models": [*models, *config.baselines],
+                "settings": settings,
+                "command": printed(self.command),
+                "notes": [],
+                "training": records,
+                **facts,
+            },
+        )
+
+    def _key(self, store: Store) -> str:
+        """Hash what decides the weights (and nothing that does not)."""
+        config = self.config
+        training = asdict(config.training)
+        return digest(
+            {
+                "store": store.hash,
+                "universe": asdict(config.universe),
+                "features": asdict(config.features),
+                "labels": asdict(config.labels),
+                "training": {
+                    k: v for k, v in training.items() if k not in ("device", "workers", "threads")
+                },
+            }
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a stage to timings.json, over all starts of the run."""
+        path = self.out / "timings.json"
+        began = time.perf_counter()
+        yield
+        seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - began, 1)
+        write_json(path, seconds)
+
+
+def _jobs(config: RunConfig, store: Store) -> list[Job]:
+    """List the trainings of a run; options that a network does not have are refused here."""
+    from factorlab.models.gru import check_patch
+    from factorlab.training.grid import job_grid
+    from factorlab.training.splits import rolling_splits
+
+    check_patch(config.features.look_back, 3)
+    splits = rolling_splits(
+        store.dates,
+        config.training,
+        embargo=config.labels.horizon + config.labels.delay,
+        first_session=config.features.look_back - 1,
+        start=config.evaluation.start,
+        end=config.evaluation.end,
+    )
+    jobs = job_grid(config.models, splits, config.training.seeds)
+    for job in jobs[: len(config.models) * len(config.training.seeds)]:
+        job.network()
+    return jobs
+
+
+def _data_spec(config: RunConfig, store: Store) -> DataSpec:
+    from factorlab.training.workers import DataSpec
+
+    return DataSpec(store.path, config.universe, config.features, config.labels)
