@@ -119,7 +119,11 @@ class WindowSource:
         for f, field in enumerate(FIELDS[:PRICES]):
             np.multiply(store[field], factor, out=self._base[:, f], casting="same_kind")
         np.divide(store["volume"], volume_factor, out=self._base[:, PRICES], casting="same_kind")
-        self._stats: dict[int, WindowStats] = {}
+        # One block each, touched row by row: small arrays that live long, made between large ones
+        # that do not, leave holes in the heap which the next, slightly larger ones do not fit.
+        shape = (len(store.dates), len(WindowStats._fields), settings.look_back, len(FIELDS), 1)
+        self._stats = np.empty(shape, np.float32)
+        self._has_stats = np.zeros(len(store.dates), dtype=bool)
 
     @property
     def first(self) -> int:
@@ -181,11 +185,12 @@ class WindowSource:
         WindowStats
             Clip bounds, and mean and 1/std (0 where std is 0) of the clipped values.
         """
-        if t not in self._stats:
+        if not self._has_stats[t]:
             self._stats[t] = _clipped_moments(
                 self._relative(t, self.members(t)), self.settings.clip_mad
             )
-        return self._stats[t]
+            self._has_stats[t] = True
+        return WindowStats(*self._stats[t])
 
     def fit(self, sessions: npt.NDArray[np.intp]) -> WindowStats:
         """Return median, scale and clip bounds of the windows of a training span.

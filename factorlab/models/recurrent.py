@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -99,6 +101,44 @@ def _infer(x: Tensor, w_in: Tensor, w_hh: Tensor, b_in: Tensor, b_hh: Tensor, la
     return torch.from_numpy(out[0] if last else out)
 
 
+class _Buffers:
+    """Large scratch arrays, handed out again instead of being made anew each step.
+
+    A fresh array of tens of megabytes costs a page fault every four kilobytes, and arrays whose
+    sizes differ from date to date leave a heap that only grows.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free: list[Array] = []
+        self._most = most
+        self._lock = threading.Lock()
+
+    def take(self, *shape: int) -> Array:
+        """Return an array of a shape, not initialised."""
+        size = math.prod(shape)
+        with self._lock:
+            fits = [k for k, flat in enumerate(self._free) if flat.size >= size]
+            best = min(fits, key=lambda k: self._free[k].size, default=None)
+            flat = None if best is None else self._free.pop(best)
+        if flat is None:
+            flat = np.empty(size + size // 8, np.float32)
+        return flat[:size].reshape(shape)
+
+    def give(self, *arrays: Array) -> None:
+        """Take arrays back; nothing may read them any more."""
+        with self._lock:
+            for array in arrays:
+                flat = array
+                while isinstance(flat.base, np.ndarray):
+                    flat = flat.base
+                self._free.append(flat)
+            self._free.sort(key=lambda flat: -flat.size)
+            del self._free[self._most :]
+
+
+_buffers = _Buffers(most=6)
+
+
 class _Layer(torch.autograd.Function):
     """The layer with its gradient."""
 
@@ -109,10 +149,10 @@ class _Layer(torch.autograd.Function):
         steps, into, hidden = _numpy(x, w_in.t(), w_hh.t())
         bias, d = _bias(b_in, b_hh), hidden.shape[0]
         length, batch, fields = steps.shape
-        gates = np.empty((length, batch, 3 * d), np.float32)
+        gates = _buffers.take(length, batch, 3 * d)
         np.dot(steps.reshape(-1, fields), into, out=gates.reshape(-1, 3 * d))
         states = np.zeros((length + 1, batch, d), np.float32)
-        kept = np.empty((length, batch, d), np.float32)
+        kept = _buffers.take(length, batch, d)
         gh = np.empty((batch, 3 * d), np.float32)
         for t in range(length):
             np.dot(states[t], hidden, out=gh)
@@ -144,4 +184,5 @@ class _Layer(torch.autograd.Function):
         d_in = torch.from_numpy(flat.T @ steps.reshape(-1, steps.shape[2]))
         d_b_in = torch.from_numpy(np.ones(len(flat), np.float32) @ flat)
         d_x = torch.from_numpy(gates) @ w_in if ctx.needs_input_grad[0] else None
+        _buffers.give(gates, kept)
         return d_x, d_in, torch.from_numpy(d_hidden), d_b_in, torch.from_numpy(d_bias)

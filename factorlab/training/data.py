@@ -54,7 +54,9 @@ class TrainingData:
         self.assets = store.assets
         self._store = store
         self._labels = labels
-        self._residual: dict[int, npt.NDArray[np.float64]] = {}
+        # Touched row by row; see `WindowSource` for why it is one block.
+        self._residual = np.empty((len(store.dates), len(store.assets)))
+        self._has_residual = np.zeros(len(store.dates), dtype=bool)
         self._fitted: dict[str, WindowStats] = {}
 
     def columns(self, t: int) -> npt.NDArray[np.intp]:
@@ -64,9 +66,10 @@ class TrainingData:
 
     def residual(self, t: int) -> npt.NDArray[np.float64]:
         """Return the neutralised forward return of session `t`, shape [N], NaN = none."""
-        if t not in self._residual:
+        if not self._has_residual[t]:
             universe, row = self.windows.universe, slice(t, t + 1)
             self._residual[t] = neutral_returns(self._store, universe, self._labels, row)[0]
+            self._has_residual[t] = True
         return self._residual[t]
 
     def label(self, t: int, loss: str) -> npt.NDArray[np.float64]:
