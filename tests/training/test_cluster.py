@@ -40,6 +40,8 @@ MODELS = [ModelSettings("GRU", "ic"), ModelSettings("DecompGRU", "mse")]
 @pytest.fixture(scope="module")
 def cluster():
     """A head and a second node with one CPU each, ended with everything they started."""
+    if not os.environ.get("FACTORLAB_CLUSTER_TESTS"):
+        pytest.skip("FACTORLAB_CLUSTER_TESTS is not set; a cluster of two nodes takes minutes")
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'factorlab[ray]'")
     if sys.platform != "linux":
         pytest.skip("several Ray nodes on one machine need Linux")
