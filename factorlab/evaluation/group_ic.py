@@ -227,9 +227,7 @@ def residual_score(
     _same_shape(values, industry=industry, cap=size, mask=mask, **given)
     out = np.empty(values.shape)
 
-    # Not in threads: what each block calls shares its own rows among them.
-    for start in range(0, len(values), ROW_BLOCK):
-        part = slice(start, start + ROW_BLOCK)
+    def work(part: slice) -> None:
         with np.errstate(divide="ignore", invalid="ignore"):
             regressors = [np.log(size[part])] + [style[part] for style in given.values()]
         inside = np.asarray(mask)[part] & np.isfinite(values[part])
@@ -239,6 +237,8 @@ def residual_score(
         # Ranked among the stocks of the fit: a stock without a cap must not move the others.
         rank = rank_pct(values[part], inside)
         out[part] = neutralize(rank, np.asarray(industry)[part], np.stack(regressors), inside)
+
+    in_threads(work, len(values), ROW_BLOCK)
     return out
 
 
