@@ -161,12 +161,13 @@ def performance_exhibit(inputs: Inputs) -> Exhibit:
             " share of the top group's trades (capacity_trades) takes more than a share of the"
             " stock's amount of the day (capacity_share); both are settings."
         )
+    folded: list[Table] = []
     variants = inputs.table("group_variants")
     if len(variants):
         title = "有无存疑股票日 With and without doubtful stock-days"
         keys = ["factor", "pool", "mode", "variant"]
-        tables.append(_of_all_pools(inputs, variants, "variants", title, keys))
-    return Exhibit("13", caption.zh, caption.en, tables=tables, notes=notes)
+        folded.append(_of_all_pools(inputs, variants, "variants", title, keys))
+    return Exhibit("13", caption.zh, caption.en, tables=tables, folded=folded, notes=notes)
 
 
 def _of_all_pools(
