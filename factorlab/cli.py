@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from factorlab import __version__
-from factorlab.errors import FactorlabError
+from factorlab.errors import ConfigError, FactorlabError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from factorlab.evaluation.settings import EvaluationSettings
+    from factorlab.market.acquire import Acquired
     from factorlab.pipeline import RunResult
     from factorlab.progress import Progress
 
@@ -107,45 +107,94 @@ def demo(out: Path | None, quiet: bool) -> None:
     _show(pipeline.demo(out or Path("runs/demo"), progress=_progress(quiet)), quiet)
 
 
-@main.command(epilog=_example("factorlab ingest ../shared/realdata --out stores/market.store"))
-@click.argument("source")
-@click.option(
-    "--out",
-    type=FOLDER,
-    default="stores/market.store",
-    show_default=True,
-    help="The store to make.",
+@main.command(
+    epilog=_example(
+        "factorlab ingest ../shared/realdata --out stores/market.store",
+        "factorlab ingest 'postgresql://user:${WIND_PASSWORD}@host/wind' --out stores/wind.store",
+    )
 )
+@click.argument("source", required=False)
+@click.option("--out", type=FOLDER, help="The store to make.  [default: stores/market.store]")
+@click.option("--config", type=FILE, help="Take the section [data] of this file.")
 @click.option(
     "--format",
     "form",
-    help="What SOURCE is: tables, qlib or files; recognised by default.",
+    help="What SOURCE is: tables, qlib, files or sql; recognised by default.",
 )
 @click.option("--unit", help="Of vendors' files: such as 'lots and thousand CNY'.")
 @_quiet
-def ingest(source: str, out: Path, form: str | None, unit: str | None, quiet: bool) -> None:
+def ingest(
+    source: str | None,
+    out: Path | None,
+    config: Path | None,
+    form: str | None,
+    unit: str | None,
+    quiet: bool,
+) -> None:
     """Check the data in SOURCE and write it as a market store.
 
-    SOURCE is a folder of tables (data/SCHEMA.md), a qlib folder, or a file or folder of a
-    vendor's daily bars. What is not tables is first written as such, beside the store. The same
-    input again is a no-op.
+    SOURCE is a folder of tables (data/SCHEMA.md), a qlib folder, a file or folder of a vendor's
+    daily bars, or the URL of a database with Wind's tables. ${NAME} in it is taken from the
+    environment, and never kept. What is not tables is first written as such, beside the store.
+    The same input again is a no-op.
     """
-    from factorlab.market.ingest import ingest as run_ingest
-    from factorlab.market.sources.base import open_source, recognise
-    from factorlab.market.staging import stage
+    from factorlab.config import DataSettings, load_config
+    from factorlab.market.acquire import acquire
 
-    folder = Path(source)
-    form = form or recognise(source)
-    if form != "tables":
-        opened = open_source(source, form, {"unit": unit} if unit else {})
-        folder = stage(opened, out.with_suffix(".tables"), progress=_progress(quiet))
-        if not quiet:
-            found = json.loads((folder / "source.json").read_text(encoding="utf-8"))
+    data = load_config(config).data if config else DataSettings()
+    data = dataclasses.replace(data, format=form or data.format, unit=unit or data.unit)
+    # Not through the settings: a password may stand in an argument, though in no file.
+    source = source or data.source
+    if source is None:
+        raise ConfigError("`SOURCE` must be given; got none; name it, or a --config with [data]")
+    acquired = acquire(
+        source,
+        out or data.store,
+        form=data.format,
+        options=data.options,
+        former=data.former_codes,
+        progress=_progress(quiet),
+    )
+    _show_store(acquired, quiet)
+
+
+@main.command(
+    epilog=_example(
+        "factorlab update stores/market.store",
+        "factorlab update stores/market.store --reread 60",
+    )
+)
+@click.argument("store", type=FOLDER)
+@click.option("--source", help="Where the same data are now.  [default: where they were]")
+@click.option(
+    "--reread",
+    type=click.IntRange(1),
+    help="Sessions to read again for restatements.  [default: 20]",
+)
+@_quiet
+def update(store: Path, source: str | None, reread: int | None, quiet: bool) -> None:
+    """Bring STORE up to date from the source it was made of.
+
+    New sessions are appended, the last ones are read again, the adjustment is rebuilt. The store
+    is replaced whole: an update that is killed leaves the old one, and can be run again.
+    """
+    from factorlab.market.acquire import REREAD
+    from factorlab.market.acquire import update as run_update
+
+    done = run_update(store, source=source, reread=reread or REREAD, progress=_progress(quiet))
+    _show_store(done, quiet)
+
+
+def _show_store(acquired: Acquired, quiet: bool) -> None:
+    result = acquired.ingest
+    if not quiet:
+        if acquired.found:
+            found = acquired.found
             click.echo(f"Recognised as {found['kind']}: {_pairs(found['recognised'])}.")
             for name, cost in found["lacks"].items():
                 click.echo(f"It lacks {name}: {cost}.")
-    result = run_ingest(folder, out, progress=_progress(quiet))
-    if not quiet:
+        if acquired.extension:
+            click.echo(f"The update brought {acquired.extension}.")
         done = "is unchanged" if result.skipped else f"was written in {result.seconds:.1f} s"
         click.echo(f"The store {done}; content hash {result.hash}.")
     click.echo(result.store_path)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TradeState", "benchmark_weights", "trade_state"]
 
+# Sessions for which a weight serves: a monthly snapshot and a late one.
+FRESH = 45
+
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
@@ -60,11 +63,15 @@ def trade_state(store: Store, schedule: Schedule) -> TradeState:
 def benchmark_weights(
     store: Store, span: Span, signals: npt.NDArray[np.int64], pools: tuple[str, ...]
 ) -> dict[str, Array]:
-    """Return a stand-in for each index's weights at the signal sessions.
+    """Return each index's weights at the signal sessions, or what stands in for them.
 
-    ``w = float shares · close / Σ`` over members; a suspended member's close is its last one,
-    unknown float shares are total shares times the stock's last known float ratio, else times the
-    median ratio of its board. The index's own free-float bands and weights are not in the data.
+    The index's own weights, where the store has some of the last `FRESH` sessions: a weight of
+    session s has drifted by session t to ``w_s · (close · split)_t / (close · split)_s``, over
+    what is a member at t; a member without one takes its share of the float capitalisation.
+
+    Elsewhere ``w = float shares · close / Σ`` over members; a suspended member's close is its last
+    one, unknown float shares are total shares times the stock's last known float ratio, else
+    times the median ratio of its board.
 
     Parameters
     ----------
@@ -87,6 +94,8 @@ def benchmark_weights(
     wanted = {int(t): k for k, t in enumerate(signals)}
     out = {pool: np.zeros((len(signals), len(store.assets))) for pool in pools}
     members = {pool: store.members(pool) for pool in pools}
+    records = {pool: store.index_weights(pool) for pool in pools}
+    given = {pool: _IndexWeights(store, r) for pool, r in records.items() if r is not None}
     ratios = FloatRatio(store, span.first)
     close = last_known(store, "close", span.first)
     for t in range(span.first, int(signals[-1]) + 1):
@@ -100,5 +109,37 @@ def benchmark_weights(
         for pool in pools:
             w = np.where(members[pool][t] & np.isfinite(cap), cap, 0.0)
             total = w.sum()
-            out[pool][wanted[t]] = w / total if total > 0 else 0.0
+            w = w / total if total > 0 else w
+            out[pool][wanted[t]] = given[pool].at(t, close, w) if pool in given else w
     return out
+
+
+class _IndexWeights:
+    """The weights that a source gives, drifted from session to session."""
+
+    def __init__(self, store: Store, records: tuple[npt.NDArray, npt.NDArray, Array]) -> None:
+        self.rows, self.columns, self.weight = records
+        self.split = store["split_factor"]
+        self.close = store["close"]
+
+    def at(self, t: int, close: Array, stand_in: Array) -> Array:
+        """Return the weights of session t, shape [N], given the stand-in's; they sum to 1."""
+        end = int(np.searchsorted(self.rows, t, side="right"))
+        if not end or t - self.rows[end - 1] >= FRESH:
+            return stand_in
+        s = int(self.rows[end - 1])
+        mine = slice(int(np.searchsorted(self.rows, s)), end)
+        w = np.full(len(stand_in), np.nan)
+        w[self.columns[mine]] = self.weight[mine]
+        if s < t:
+            # A stock that did not trade on s has no close there: its weight has not moved.
+            with np.errstate(invalid="ignore", divide="ignore"):
+                moved = close * self.split[t] / (self.close[s] * self.split[s])
+            w = w * np.where(np.isfinite(moved), moved, 1.0)
+        known = np.isfinite(w) & (stand_in > 0)
+        # The rest of the members takes what its float capitalisation is of all.
+        rest = float(stand_in[~known].sum())
+        total = float(w[known].sum())
+        if total <= 0:
+            return stand_in
+        return np.where(known, w * (1.0 - rest) / total, stand_in)

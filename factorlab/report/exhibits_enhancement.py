@@ -218,6 +218,8 @@ def _notes(inputs: Inputs) -> list[str]:
 
 def _stand_in(inputs: Inputs, pool: str) -> list[str]:
     """Say what stands in for the index's weights, and how far it strays, by year."""
+    if pool in inputs.run.index_weights:
+        return ["指数权重取自数据源。 Index weights are the source's own."]
     frame = inputs.table("enhancement_stand_in", pool=pool)
     if frame.empty:
         return []

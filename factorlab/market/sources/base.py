@@ -134,7 +134,11 @@ def open_source(
         from factorlab.market.sources.vendor import VendorFiles
 
         return VendorFiles(Path(spec), **given)
-    opened = ("qlib", "files")
+    if form == "sql":
+        from factorlab.market.sources.wind_sql import WindDatabase
+
+        return WindDatabase(spec, **given)
+    opened = ("qlib", "files", "sql")
     raise ConfigError(
         f"`format` must be one of {', '.join(opened)}; got {form!r}{did_you_mean(form, opened)}"
     )
