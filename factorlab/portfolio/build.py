@@ -75,7 +75,7 @@ def enhance_indices(
         Sessions a year.
     progress : Progress
     risk : RiskModel, optional
-        For the expected tracking error and the attribution.
+        For the expected tracking error, the attribution, and a price of risk.
 
     Returns
     -------
@@ -130,6 +130,7 @@ def enhance_indices(
                 state=state,
                 style_names=exposures.names,
                 industry_names=tuple(store.industry_names),
+                risk=risk,
             )
             done[pool] = enhance(inputs, settings, tick)
     levels = {pool: _level(store, pool, span) for pool in settings.pools}
