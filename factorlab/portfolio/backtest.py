@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from factorlab.cross_section import zscore
 from factorlab.errors import ConfigError
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span
-from factorlab.portfolio.facts import TradeState
+from factorlab.portfolio.facts import SignalRisk, TradeState
 from factorlab.portfolio.problem import ActiveRisk, Limits, Week
 from factorlab.portfolio.quadratic import solve_quadratic
 from factorlab.portfolio.records import (
@@ -26,9 +26,6 @@ from factorlab.portfolio.relax import relax
 from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.portfolio.solver import WeeklySolver
 from factorlab.progress import Tick
-
-if TYPE_CHECKING:
-    from factorlab.styles import RiskModel
 
 __all__ = ["Enhanced", "Inputs", "enhance"]
 
@@ -61,8 +58,8 @@ class Inputs:
         -1 where unknown, which counts as an industry of its own.
     state : TradeState
     style_names, industry_names : tuple of str
-    risk : RiskModel, optional
-        Of the store's rows; asked for the signal sessions where risk has a price.
+    risk : SignalRisk, optional
+        For what active weights risk, and its price where there is one.
     """
 
     span: Span
@@ -76,7 +73,7 @@ class Inputs:
     state: TradeState
     style_names: tuple[str, ...]
     industry_names: tuple[str, ...]
-    risk: RiskModel | None = None
+    risk: SignalRisk | None = None
 
 
 @dataclass(eq=False)
@@ -290,8 +287,12 @@ def _active_risk(inputs: Inputs, k: int, columns: npt.NDArray[np.int64]) -> Acti
             "`enhancement.risk_aversion` must be 0 without a risk model; got a store without"
             " industries; ingest an industry table"
         )
-    risk = inputs.risk.covariance(inputs.span.first + int(inputs.schedule.signal[k]))
-    specific = np.where(np.isnan(risk.specific), np.nanmedian(risk.specific), risk.specific)
-    return ActiveRisk.of(
-        risk.exposures[columns], risk.covariance, specific[columns], risk.annualisation
+    risk = inputs.risk.active(
+        k, columns, inputs.industry[k, columns], inputs.styles[:, k][:, columns]
     )
+    if risk is None:
+        raise ConfigError(
+            "`enhancement.risk_aversion` must be 0 where the risk model has too short a history;"
+            f" got a signal on {inputs.risk.dates[k]}; start the evaluation later"
+        )
+    return risk
