@@ -12,11 +12,13 @@ from factorlab.evaluation.benchmark import FloatRatio
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span, last_known
 from factorlab.market.rules import tradability
+from factorlab.portfolio.problem import ActiveRisk
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
+    from factorlab.styles import RiskModel
 
-__all__ = ["TradeState", "benchmark_weights", "trade_state"]
+__all__ = ["SignalRisk", "TradeState", "benchmark_weights", "signal_risk", "trade_state"]
 
 # Sessions for which a weight serves: a monthly snapshot and a late one.
 FRESH = 45
@@ -38,6 +40,84 @@ class TradeState:
 
     buyable: Mask
     sellable: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class SignalRisk:
+    """The risk model at the signal sessions; K sessions, F factors: market, industries, styles.
+
+    Attributes
+    ----------
+    dates : ndarray of datetime64[D], shape [K]
+    covariance : ndarray of float64, shape [K, F, F]
+        Daily; rows and columns of 0 for a factor that has none on the session.
+    specific : ndarray of float64, shape [K, N]
+        Daily variances; a stock without one counts with that of the median stock. NaN on sessions
+        with too short a history.
+    n_groups : int
+        Industries.
+    annualisation : int
+        Sessions a year.
+    """
+
+    dates: npt.NDArray[np.datetime64]
+    covariance: Array
+    specific: Array
+    n_groups: int
+    annualisation: int
+
+    def active(
+        self,
+        k: int,
+        columns: npt.NDArray[np.int64],
+        industry: npt.NDArray[np.int64],
+        styles: npt.NDArray[np.floating],
+    ) -> ActiveRisk | None:
+        """Return the risk of some stocks at signal `k`; None where the history is too short.
+
+        Parameters
+        ----------
+        k : int
+        columns : ndarray of int, shape [n]
+        industry : ndarray of int, shape [n]
+            -1 where unknown.
+        styles : ndarray, shape [S, n]
+            All styles; NaN counts as 0, the market's own exposure.
+        """
+        if np.isnan(self.specific[k]).any():
+            return None
+        x = np.zeros((len(columns), self.covariance.shape[1]))
+        x[:, 0] = 1.0
+        known = np.flatnonzero(industry >= 0)
+        x[known, 1 + industry[known]] = 1.0
+        x[:, 1 + self.n_groups :] = np.nan_to_num(styles).T
+        return ActiveRisk.of(x, self.covariance[k], self.specific[k, columns], self.annualisation)
+
+
+def signal_risk(model: RiskModel, signals: npt.NDArray[np.int64]) -> SignalRisk:
+    """Return the risk model of the signal sessions.
+
+    Parameters
+    ----------
+    model : RiskModel
+    signals : ndarray of int64, shape [K]
+        Rows of the store.
+    """
+    names = model.regression.names
+    place = {name: k for k, name in enumerate(names)}
+    count = model.regression.residuals.shape[1]
+    covariance = np.zeros((len(signals), len(names), len(names)))
+    specific = np.full((len(signals), count), np.nan)
+    for k, row in enumerate(signals.tolist()):
+        if row - model.exposures.rows.start < model.settings.min_sessions:
+            continue
+        risk = model.covariance(row)
+        at = np.array([place[name] for name in risk.names])
+        covariance[k][np.ix_(at, at)] = risk.covariance
+        specific[k] = np.where(np.isnan(risk.specific), np.nanmedian(risk.specific), risk.specific)
+    dates = model.exposures.dates[signals - model.exposures.rows.start]
+    groups, year = model.regression.n_groups, model.settings.annualisation
+    return SignalRisk(dates, covariance, specific, groups, year)
 
 
 def trade_state(store: Store, schedule: Schedule) -> TradeState:

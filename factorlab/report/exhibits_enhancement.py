@@ -213,7 +213,14 @@ def _notes(inputs: Inputs) -> list[str]:
         " {style:g}, industry {industry:g}, members at least {members:g}, two-way turnover"
         " {turnover:g}; cost {cost:g} of what is traded."
     )
-    return [text.format(**limits)]
+    notes = [text.format(**limits)]
+    aversion = limits.get("risk_aversion", 0.0)
+    if aversion > 0:
+        notes.append(
+            f"目标：α'w − {aversion:g} × 跟踪误差²（年化，风险模型）。Objective: score less"
+            f" {aversion:g} × the variance of active weights a year, by the risk model."
+        )
+    return notes
 
 
 def _stand_in(inputs: Inputs, pool: str) -> list[str]:
