@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from factorlab import __version__
-from factorlab.errors import FactorlabError
+from factorlab.errors import ConfigError, FactorlabError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,12 @@ def demo(out: Path | None, quiet: bool) -> None:
     _show(pipeline.demo(out or Path("runs/demo"), progress=_progress(quiet)), quiet)
 
 
-@main.command(epilog=_example("factorlab ingest ../shared/realdata --out stores/market.store"))
+@main.command(
+    epilog=_example(
+        "factorlab ingest ../shared/realdata --out stores/market.store",
+        "factorlab ingest tushare:2015-01-01.. --out stores/market.store",
+    )
+)
 @click.argument("source")
 @click.option(
     "--out",
@@ -119,16 +124,31 @@ def demo(out: Path | None, quiet: bool) -> None:
 @click.option(
     "--format",
     "form",
-    help="What SOURCE is: tables, qlib or files; recognised by default.",
+    help="What SOURCE is: tables, qlib, files, tushare or baostock; recognised by default.",
 )
 @click.option("--unit", help="Of vendors' files: such as 'lots and thousand CNY'.")
+@click.option(
+    "--calls-per-minute",
+    "rate",
+    type=float,
+    help="Of tushare: and baostock: the most calls of one endpoint that the account allows.",
+)
 @_quiet
-def ingest(source: str, out: Path, form: str | None, unit: str | None, quiet: bool) -> None:
+def ingest(
+    source: str,
+    out: Path,
+    form: str | None,
+    unit: str | None,
+    rate: float | None,
+    quiet: bool,
+) -> None:
     """Check the data in SOURCE and write it as a market store.
 
-    SOURCE is a folder of tables (data/SCHEMA.md), a qlib folder, or a file or folder of a
-    vendor's daily bars. What is not tables is first written as such, beside the store. The same
-    input again is a no-op.
+    SOURCE is a folder of tables (data/SCHEMA.md), a qlib folder, a file or folder of a vendor's
+    daily bars, or a service and its span: tushare:2015-01-01.. (the token in TUSHARE_TOKEN) or
+    baostock:2015-01-01..2024-12-31. What is not tables is first written as such, beside the
+    store; a service's answers are kept there too, and a stopped fetch goes on where it was. The
+    same input again is a no-op.
     """
     from factorlab.market.ingest import ingest as run_ingest
     from factorlab.market.sources.base import open_source, recognise
@@ -137,8 +157,9 @@ def ingest(source: str, out: Path, form: str | None, unit: str | None, quiet: bo
     folder = Path(source)
     form = form or recognise(source)
     if form != "tables":
-        opened = open_source(source, form, {"unit": unit} if unit else {})
-        folder = stage(opened, out.with_suffix(".tables"), progress=_progress(quiet))
+        progress = _progress(quiet)
+        opened = open_source(source, form, _source_options(form, out, unit, rate, progress))
+        folder = stage(opened, out.with_suffix(".tables"), progress=progress)
         if not quiet:
             found = json.loads((folder / "source.json").read_text(encoding="utf-8"))
             click.echo(f"Recognised as {found['kind']}: {_pairs(found['recognised'])}.")
@@ -149,6 +170,21 @@ def ingest(source: str, out: Path, form: str | None, unit: str | None, quiet: bo
         done = "is unchanged" if result.skipped else f"was written in {result.seconds:.1f} s"
         click.echo(f"The store {done}; content hash {result.hash}.")
     click.echo(result.store_path)
+
+
+def _source_options(
+    form: str, out: Path, unit: str | None, rate: float | None, progress: Progress
+) -> dict[str, Any]:
+    """Return what the source of `form` takes."""
+    service = form in ("tushare", "baostock")
+    wrong = "--unit" if unit and form != "files" else "--calls-per-minute"
+    if (unit and form != "files") or (rate and not service):
+        kind = "vendors' files" if wrong == "--unit" else "tushare: and baostock:"
+        raise ConfigError(f"`{wrong}` must go with {kind}; got it with {form}; leave it out")
+    if service:
+        options = {"cache": out.with_suffix(".fetch"), "progress": progress}
+        return options | ({"calls_per_minute": rate} if rate else {})
+    return {"unit": unit} if unit else {}
 
 
 @main.command(epilog=_example("factorlab export stores/market.store --to qlib --out exports/qlib"))

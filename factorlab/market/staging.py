@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from factorlab.errors import DataError, StoreError
 from factorlab.market.schema import TABLES
 from factorlab.market.sources.base import BARS_SCHEMA, MarketSource
+from factorlab.market.sources.records import flags_as_intervals
 from factorlab.progress import SILENT, Progress
 
 __all__ = ["stage"]
@@ -163,30 +163,6 @@ def _write_tables(
             none = pa.nulls(len(codes), pa.date32())
             table = pa.table({"ts_code": codes, "list_date": none, "delist_date": none})
         if table is None and name == "st" and flags is not None:
-            table = _st_intervals(flags)
+            table = flags_as_intervals(flags)
         if table is not None:
             pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-
-
-def _st_intervals(flags: pa.Table) -> pa.Table:
-    """Turn a daily flag into intervals, from a flagged row to the last one before it changes.
-
-    A suspended session has no row, so a flag spans it where both its neighbours carry it.
-    """
-    flags = flags.sort_by([("ts_code", "ascending"), ("trade_date", "ascending")])
-    code = flags["ts_code"].to_numpy(zero_copy_only=False)
-    on = flags["is_st"].fill_null(False).to_numpy(zero_copy_only=False).astype(bool)
-    edge = np.ones(len(on), dtype=bool)
-    edge[1:] = (code[1:] != code[:-1]) | (on[1:] != on[:-1])
-    start = np.flatnonzero(edge)
-    end = np.append(start[1:], len(on)) - 1
-    keep = on[start]
-    days = flags["trade_date"].combine_chunks()
-    return pa.table(
-        {
-            "ts_code": pa.array(code[start[keep]], pa.string()),
-            "start_date": days.take(pa.array(start[keep])),
-            "end_date": days.take(pa.array(end[keep])),
-            "source": pa.array(["isST flag"] * int(keep.sum()), pa.string()),
-        }
-    )
