@@ -150,7 +150,8 @@ class FakeBaostock:
     def _rows(self, kind: str, rest: list[str]) -> pd.DataFrame:
         market = self.market
         if kind == "33":
-            days = pd.date_range(rest[0], min(pd.Timestamp(rest[1]), market.sessions[-1]))
+            first = max(pd.Timestamp(rest[0]), market.calendar[0])
+            days = pd.date_range(first, min(pd.Timestamp(rest[1]), market.sessions[-1]))
             on = days.isin(market.calendar).astype(int)
             return pd.DataFrame({"calendar_date": _texts(days), "is_trading_day": on})
         if kind == "45":
