@@ -111,6 +111,7 @@ def demo(out: Path | None, quiet: bool) -> None:
     epilog=_example(
         "factorlab ingest ../shared/realdata --out stores/market.store",
         "factorlab ingest 'postgresql://user:${WIND_PASSWORD}@host/wind' --out stores/wind.store",
+        "factorlab ingest tushare:2015-01-01.. --out stores/market.store",
     )
 )
 @click.argument("source", required=False)
@@ -119,9 +120,15 @@ def demo(out: Path | None, quiet: bool) -> None:
 @click.option(
     "--format",
     "form",
-    help="What SOURCE is: tables, qlib, files or sql; recognised by default.",
+    help="What SOURCE is: tables, qlib, files, sql, tushare or baostock; recognised by default.",
 )
 @click.option("--unit", help="Of vendors' files: such as 'lots and thousand CNY'.")
+@click.option(
+    "--calls-per-minute",
+    "rate",
+    type=float,
+    help="Of tushare: and baostock: the most calls of one endpoint that the account allows.",
+)
 @_quiet
 def ingest(
     source: str | None,
@@ -129,20 +136,25 @@ def ingest(
     config: Path | None,
     form: str | None,
     unit: str | None,
+    rate: float | None,
     quiet: bool,
 ) -> None:
     """Check the data in SOURCE and write it as a market store.
 
     SOURCE is a folder of tables (data/SCHEMA.md), a qlib folder, a file or folder of a vendor's
-    daily bars, or the URL of a database with Wind's tables. ${NAME} in it is taken from the
-    environment, and never kept. What is not tables is first written as such, beside the store.
-    The same input again is a no-op.
+    daily bars, the URL of a database with Wind's tables, or a service and its span:
+    tushare:2015-01-01.. (the token in TUSHARE_TOKEN) or baostock:2015-01-01..2024-12-31. ${NAME}
+    is taken from the environment, and never kept. What is not tables is first written as such,
+    beside the store; a service's answers are kept there too, and a stopped fetch goes on where
+    it was. The same input again is a no-op.
     """
     from factorlab.config import DataSettings, load_config
     from factorlab.market.acquire import acquire
 
     data = load_config(config).data if config else DataSettings()
-    data = dataclasses.replace(data, format=form or data.format, unit=unit or data.unit)
+    options = {"format": form, "unit": unit, "calls_per_minute": rate}
+    given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+    data = dataclasses.replace(data, **given)
     # Not through the settings: a password may stand in an argument, though in no file.
     source = source or data.source
     if source is None:

@@ -109,6 +109,8 @@ class DataSettings:
         What the source is: tables, qlib, files, sql, tushare or baostock; recognised by default.
     unit : str, optional
         Of vendors' files: such as ``lots and thousand CNY``.
+    calls_per_minute : float, optional
+        Of tushare and baostock: the most calls of one endpoint that the account allows.
     former_codes : dict of str to str
         A code that was given up -> the code of the company now.
     sql : SqlSettings
@@ -118,6 +120,7 @@ class DataSettings:
     source: str | None = None
     format: str | None = None
     unit: str | None = None
+    calls_per_minute: float | None = None
     former_codes: dict[str, str] = field(default_factory=dict)
     sql: SqlSettings = field(default_factory=SqlSettings)
 
@@ -134,7 +137,8 @@ class DataSettings:
     @property
     def options(self) -> dict[str, Any]:
         """What the source's own class takes beyond its defaults."""
-        given = {} if self.unit is None else {"unit": self.unit}
+        plain = {"unit": self.unit, "calls_per_minute": self.calls_per_minute}
+        given: dict[str, Any] = {k: v for k, v in plain.items() if v is not None}
         if self.sql != SqlSettings():
             given |= {f.name: getattr(self.sql, f.name) for f in dataclasses.fields(self.sql)}
         return given

@@ -30,6 +30,7 @@ __all__ = [
 
 # Sessions that an update reads again: vendors correct the last days, rarely older ones.
 REREAD = 20
+_OWN = {"unit": ("files",), "calls_per_minute": ("tushare", "baostock")}
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 _MASK = "***"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?\}")
@@ -209,7 +210,18 @@ def _aside(folder: Path) -> Path:
 def _open(
     spec: str, form: str, options: Mapping[str, Any] | None, out: Path, progress: Progress
 ) -> MarketSource:
-    return open_source(spec, form, options)
+    """Open a source with the options that are its own, refusing those of another."""
+    given = dict(options or {})
+    service = form in ("tushare", "baostock")
+    for name, forms in _OWN.items():
+        if name in given and form not in forms:
+            raise ConfigError(
+                f"`{name}` must go with {' or '.join(forms)}; got it with {form}; leave it out"
+            )
+    if service:
+        # What a service answered is kept beside the store, so that a stopped fetch goes on.
+        given |= {"cache": out.with_suffix(".fetch"), "progress": progress}
+    return open_source(spec, form, given)
 
 
 def _found(folder: Path) -> dict[str, Any]:

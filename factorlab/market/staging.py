@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from factorlab.errors import DataError, StoreError
 from factorlab.market.schema import TABLES
 from factorlab.market.sources.base import BARS_SCHEMA, MarketSource
+from factorlab.market.sources.records import flags_as_intervals
 from factorlab.progress import SILENT, Progress
 
 __all__ = [
@@ -224,7 +225,7 @@ def write_tables(
         if name == "stocks":
             table = _stocks(table, codes, dict(former or {}))
         if table is None and name == "st" and flags:
-            table = _st_intervals(pa.concat_tables(flags))
+            table = flags_as_intervals(pa.concat_tables(flags))
         if table is not None:
             pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
 
@@ -243,27 +244,3 @@ def _stocks(table: pa.Table | None, codes: set[str], former: dict[str, str]) -> 
             table = table.drop_columns(["former_code"])
         table = table.append_column("former_code", pa.array(given, pa.string()))
     return table
-
-
-def _st_intervals(flags: pa.Table) -> pa.Table:
-    """Turn a daily flag into intervals, from a flagged row to the last one before it changes.
-
-    A suspended session has no row, so a flag spans it where both its neighbours carry it.
-    """
-    flags = flags.sort_by([("ts_code", "ascending"), ("trade_date", "ascending")])
-    code = flags["ts_code"].to_numpy(zero_copy_only=False)
-    on = flags["is_st"].fill_null(False).to_numpy(zero_copy_only=False).astype(bool)
-    edge = np.ones(len(on), dtype=bool)
-    edge[1:] = (code[1:] != code[:-1]) | (on[1:] != on[:-1])
-    start = np.flatnonzero(edge)
-    end = np.append(start[1:], len(on)) - 1
-    keep = on[start]
-    days = flags["trade_date"].combine_chunks()
-    return pa.table(
-        {
-            "ts_code": pa.array(code[start[keep]], pa.string()),
-            "start_date": days.take(pa.array(start[keep])),
-            "end_date": days.take(pa.array(end[keep])),
-            "source": pa.array(["isST flag"] * int(keep.sum()), pa.string()),
-        }
-    )

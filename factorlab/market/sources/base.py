@@ -111,11 +111,12 @@ def open_source(
     Parameters
     ----------
     spec : str
-        Path or URL.
+        Path or URL, or a service and its span, such as ``tushare:2015-01-01..``.
     form : str, optional
         One of `FORMATS`; recognised from `spec` where it is not given.
     options : mapping, optional
-        What the source's own class takes, such as the names of renamed database tables.
+        What the source's own class takes: `unit` of vendors' files; `cache`, `start`, `end` and
+        `calls_per_minute` of a service.
 
     Raises
     ------
@@ -138,7 +139,15 @@ def open_source(
         from factorlab.market.sources.wind_sql import WindDatabase
 
         return WindDatabase(spec, **given)
-    opened = ("qlib", "files", "sql")
+    if form == "tushare":
+        from factorlab.market.sources.tushare import TushareSource
+
+        return TushareSource(spec, **given)
+    if form == "baostock":
+        from factorlab.market.sources.baostock import BaostockSource
+
+        return BaostockSource(spec, **given)
+    opened = ("qlib", "files", "sql", "tushare", "baostock")
     raise ConfigError(
         f"`format` must be one of {', '.join(opened)}; got {form!r}{did_you_mean(form, opened)}"
     )

@@ -21,6 +21,7 @@ from factorlab.market.sources.aliases import (
     recognise_vendor,
 )
 from factorlab.market.sources.base import BARS_SCHEMA
+from factorlab.market.sources.units import PROVED, refuse_unit, to_shares_and_cny, vwap_shares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,6 @@ __all__ = ["VendorFiles"]
 
 _SUFFIXES = (".csv", ".txt", ".parquet", ".feather")
 _PRICES = ("open", "high", "low", "close")
-_PROVED = 0.95
 _CODE = re.compile(r"(?:(?:sh|sz|bj)[#._]?)?\d{6}(?:\.[a-z]{2,4})?", re.IGNORECASE)
 
 
@@ -209,25 +209,16 @@ class VendorFiles:
             self._lacks["amount"] = "no amounts: no VWAP, and the unit of volume is not proved"
             self._found["unit"] = f"{wanted} (not proved: no amounts)"
             return False
-        vwap = (rows["amount"] / rows["volume"]).to_numpy()
-        low, high = rows["low"].to_numpy(), rows["high"].to_numpy()
-        share = {
-            unit: float(np.mean((vwap * a / v >= low - 0.01) & (vwap * a / v <= high + 0.01)))
-            for unit, (v, a) in UNITS.items()
-        }
-        best = max(share, key=lambda unit: share[unit])
-        unit = wanted or best
+        volume, amount, low, high = (
+            rows[n].to_numpy(dtype=np.float64) for n in ("volume", "amount", "low", "high")
+        )
+        share = vwap_shares(volume, amount, low, high)
+        unit = wanted or max(share, key=lambda unit: share[unit])
         v, a = UNITS[unit]
-        adjusted = share[unit] < _PROVED and self._looks_adjusted(rows, vwap * a / v)
-        if share[unit] < _PROVED and not adjusted:
-            hint = f"; {best} fits {share[best]:.1%}" if best != unit else ""
-            raise DataError(
-                f"`unit` must be proved by amount / volume within low..high; got {unit} on only"
-                f" {share[unit]:.1%} of the rows of {self.path.name}{hint}; give the right unit"
-            )
-        # Whole shares and hundredths of a CNY, so that the same trade has the same bits.
-        rows["volume"] = (rows["volume"] * v).round()
-        rows["amount"] = (rows["amount"] * a).round(2)
+        adjusted = share[unit] < PROVED and self._looks_adjusted(rows, amount / volume * a / v)
+        if not adjusted:
+            refuse_unit(unit, share, self.path.name)
+        rows["volume"], rows["amount"] = to_shares_and_cny(volume, amount, unit)
         how = "ratio to adjusted prices is smooth" if adjusted else f"VWAP on {share[unit]:.3%}"
         self._found["unit"] = f"{unit} ({how})"
         return adjusted
@@ -246,7 +237,7 @@ class VendorFiles:
             ratio = np.log(vwap / middle)
         step = np.abs(np.diff(ratio))
         same = rows["ts_code"].to_numpy()[1:] == rows["ts_code"].to_numpy()[:-1]
-        return bool(abs(np.nanmedian(ratio)) < np.log(4) and np.mean(step[same] < 0.1) > _PROVED)
+        return bool(abs(np.nanmedian(ratio)) < np.log(4) and np.mean(step[same] < 0.1) > PROVED)
 
     def _pre_close(self, rows: pd.DataFrame) -> pd.Series:
         """Return the previous close: given, else from the change, else by assumption."""
