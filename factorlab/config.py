@@ -30,7 +30,7 @@ from factorlab.market.universe import UniverseSettings
 from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.training.settings import (
     LOSS_NAMES,
-    MODEL_NAMES,
+    REPORT_MODELS,
     ModelSettings,
     Scalar,
     TrainingSettings,
@@ -158,7 +158,7 @@ class ReportSettings:
 
 
 def _all_pairs() -> tuple[ModelSettings, ...]:
-    return tuple(ModelSettings(model, loss) for model in MODEL_NAMES for loss in LOSS_NAMES)
+    return tuple(ModelSettings(model, loss) for model in REPORT_MODELS for loss in LOSS_NAMES)
 
 
 @dataclass(frozen=True)

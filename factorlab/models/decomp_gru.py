@@ -25,9 +25,15 @@ class DecompGRUSettings:
     trend_window : int
         Sessions in the moving average of the trend.
     groups : int
-        Number of SIZE groups that are de-meaned.
+        Number of SIZE groups that are de-meaned; 1 takes the mean of all stocks, 0 none.
     padding : {'oldest', 'zero'}
         What fills the window before its oldest session.
+    decompose : bool
+        Without it the first branch takes the window itself, and there is no residual.
+    residual : bool
+        Without it the residual is left out.
+    norm : {'head', 'states', 'none'}
+        Where LayerNorm stands: before the linear head, or before GRU 2.
     """
 
     fields: int = 6
@@ -36,12 +42,17 @@ class DecompGRUSettings:
     trend_window: int = 5
     groups: int = 5
     padding: str = "oldest"
+    decompose: bool = True
+    residual: bool = True
+    norm: str = "head"
 
     def __post_init__(self) -> None:
         if self.padding not in ("oldest", "zero"):
             raise ConfigError(f"`padding` must be 'oldest' or 'zero'; got {self.padding!r}")
-        if self.groups < 1:
-            raise ConfigError(f"`groups` must be at least 1; got {self.groups}")
+        if self.groups < 0:
+            raise ConfigError(f"`groups` must be at least 0; got {self.groups}")
+        if self.norm not in ("head", "states", "none"):
+            raise ConfigError(f"`norm` must be 'head', 'states' or 'none'; got {self.norm!r}")
         if self.trend_window < 1:
             raise ConfigError(f"`trend_window` must be at least 1; got {self.trend_window}")
 
@@ -115,6 +126,8 @@ def group_demean(h: Tensor, group: Tensor, groups: int) -> Tensor:
 class DecompGRU(nn.Module):
     """The report's model; 51,801 parameters at its settings.
 
+    Its ablations are settings: each changes the parameters or the scores.
+
     Scores depend on which stocks are in the batch: score full cross-sections only.
 
     Notes
@@ -129,10 +142,12 @@ class DecompGRU(nn.Module):
         self.settings = s = settings or DecompGRUSettings()
         self.trend_patch = PatchConv(s.fields, s.hidden, s.patch)
         self.trend_gru = nn.GRU(s.hidden, s.hidden)
-        self.depthwise = nn.Conv1d(s.fields, s.fields, s.patch, s.patch, groups=s.fields)
-        self.pointwise = nn.Conv1d(s.fields, s.hidden, 1)
+        if s.decompose and s.residual:
+            self.depthwise = nn.Conv1d(s.fields, s.fields, s.patch, s.patch, groups=s.fields)
+            self.pointwise = nn.Conv1d(s.fields, s.hidden, 1)
         self.gru = nn.GRU(s.hidden, s.hidden)
-        self.head = Head(s.hidden)
+        self.norm = nn.LayerNorm(s.hidden) if s.norm == "states" else nn.Identity()
+        self.head = Head(s.hidden, norm=s.norm == "head")
 
     def forward(self, x: Tensor, size: Tensor) -> Tensor:
         """Score the stocks of one session.
@@ -153,13 +168,14 @@ class DecompGRU(nn.Module):
     def states(self, x: Tensor, size: Tensor, last: bool = False) -> Tensor:
         """Return the states of GRU 2, (L / patch, B, d), or those of the `last` step, (B, d)."""
         s = self.settings
-        trend = trend_of(x, s.trend_window, s.padding)  # (L, B, F)
+        trend = trend_of(x, s.trend_window, s.padding) if s.decompose else x  # (L, B, F)
         patches = self.trend_patch.patches(trend)  # (L/p, B, F·p)
         states = gru_states(patches, self.trend_gru, self.trend_patch.projection)  # (L/p, B, d)
-        group = size_groups(size, s.groups)
-        states = group_demean(states, group, s.groups)
-        states = states + self._residual(x - trend)
-        return gru_states(states, self.gru, last=last)
+        if s.groups:
+            states = group_demean(states, size_groups(size, s.groups), s.groups)
+        if s.decompose and s.residual:
+            states = states + self._residual(x - trend)
+        return gru_states(self.norm(states), self.gru, last=last)
 
     def _residual(self, residual: Tensor) -> Tensor:
         """Depthwise then pointwise convolution: (L, B, F) to (L/p, B, d)."""

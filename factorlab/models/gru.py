@@ -74,11 +74,11 @@ class PatchConv(nn.Conv1d):
 
 
 class Head(nn.Module):
-    """LayerNorm and a linear map to one score."""
+    """LayerNorm, unless left out, and a linear map to one score."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, norm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(hidden)
+        self.norm = nn.LayerNorm(hidden) if norm else nn.Identity()
         self.linear = nn.Linear(hidden, 1)
 
     def forward(self, state: Tensor) -> Tensor:

@@ -321,7 +321,6 @@ def _jobs(config: RunConfig, store: Store) -> list[Job]:
     from factorlab.training.grid import job_grid
     from factorlab.training.splits import rolling_splits
 
-    check_patch(config.features.look_back, 3)
     splits = rolling_splits(
         store.dates,
         config.training,
@@ -330,9 +329,14 @@ def _jobs(config: RunConfig, store: Store) -> list[Job]:
         start=config.evaluation.start,
         end=config.evaluation.end,
     )
-    jobs = job_grid(config.models, splits, config.training.seeds)
-    for job in jobs[: len(config.models) * len(config.training.seeds)]:
-        job.network()
+    look_back = config.features.look_back
+    specs = tuple(spec.for_windows(look_back) for spec in config.models)
+    jobs = job_grid(specs, splits, config.training.seeds)
+    for job in jobs[: len(specs) * len(config.training.seeds)]:
+        settings = getattr(job.network(), "settings", None)
+        for name in ("patch", "slow_patch"):
+            if hasattr(settings, name):
+                check_patch(look_back, getattr(settings, name))
     return jobs
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,13 @@ from torch import nn
 from factorlab.cross_section import spearman_rows
 from factorlab.errors import TrainingError
 from factorlab.files import write_json
-from factorlab.models import build_model, ic_loss, parameter_count, weighted_mse_loss
+from factorlab.models import (
+    build_model,
+    ic_loss,
+    import_model,
+    parameter_count,
+    weighted_mse_loss,
+)
 from factorlab.progress import SILENT, Progress
 from factorlab.training.checkpoint import load_tensors, save_tensors
 from factorlab.training.data import TrainingData
@@ -62,7 +70,12 @@ class Job:
 
     def key(self, shared: str) -> str:
         """Return the hash of everything that decides the weights, given what all jobs share."""
-        own = [self.spec.model, self.spec.loss, dict(self.spec.options), dict(self.spec.training)]
+        own: list[Any] = [self.spec.model, self.spec.loss]
+        own += [dict(self.spec.options), dict(self.spec.training)]
+        if "." in self.spec.model:
+            # A network of the user's own: its code decides the weights too.
+            module = sys.modules[import_model(self.spec.model).__module__]
+            own.append(hashlib.sha256(inspect.getsource(module).encode()).hexdigest())
         text = json.dumps([shared, own], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 
 from factorlab.errors import ConfigError, did_you_mean
 
-__all__ = ["LOSS_NAMES", "MODEL_NAMES", "ModelSettings", "TrainingSettings"]
+__all__ = ["LOSS_NAMES", "MODEL_NAMES", "REPORT_MODELS", "ModelSettings", "TrainingSettings"]
 
 # Named here and not read from factorlab.models: that would load torch to read a file.
-MODEL_NAMES = ("GRU", "DecompGRU")
+MODEL_NAMES = ("GRU", "DecompGRU", "MeanGRU", "CrossGRU", "CrossGRU-2", "DLinear")
+# The two of the report, which a run without [[models]] trains.
+REPORT_MODELS = ("GRU", "DecompGRU")
+# Networks whose size depends on the length of the window.
+_WINDOW_MODELS = ("DLinear",)
 LOSS_NAMES = ("ic", "mse")
 # What a model may set for itself; the rest decides which dates and data all of them share.
 OWN = (
@@ -144,7 +148,9 @@ class ModelSettings:
 
     Parameters
     ----------
-    model : {'GRU', 'DecompGRU'}
+    model : str
+        One of `MODEL_NAMES`, or the dotted name of an ``nn.Module`` of yours,
+        ``package.module.Class``.
     loss : {'ic', 'mse'}
     name : str
         Name of the score; ``MODEL-LOSS`` by default.
@@ -165,7 +171,7 @@ class ModelSettings:
             ("model", self.model, MODEL_NAMES),
             ("loss", self.loss, LOSS_NAMES),
         ):
-            if value not in known:
+            if value not in known and not (key == "model" and "." in value):
                 raise ConfigError(
                     f"`models.{key}` must be one of {', '.join(known)}; got {value!r}"
                     f"{did_you_mean(value, known)}"
@@ -177,11 +183,18 @@ class ModelSettings:
                     f"{did_you_mean(key, OWN)}"
                 )
         if not self.name:
-            object.__setattr__(self, "name", f"{self.model}-{self.loss.upper()}")
+            short = self.model.rpartition(".")[2]
+            object.__setattr__(self, "name", f"{short}-{self.loss.upper()}")
         if set(self.name) & set('/\\:*?"<>|@') or self.name.strip(". ") != self.name:
             raise ConfigError(
                 f"`models.name` must be usable as a file name, without '@'; got {self.name!r}"
             )
+
+    def for_windows(self, look_back: int) -> ModelSettings:
+        """Return the settings for windows of `look_back` sessions."""
+        if self.model not in _WINDOW_MODELS or "look_back" in self.options:
+            return self
+        return dataclasses.replace(self, options={**self.options, "look_back": look_back})
 
     def own(self, shared: TrainingSettings) -> TrainingSettings:
         """Return the settings this model is trained with.
