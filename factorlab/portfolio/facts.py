@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from factorlab.evaluation.benchmark import FloatRatio
+from factorlab.evaluation.benchmark import float_ratio
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span, last_known
 from factorlab.market.rules import tradability
@@ -87,7 +87,7 @@ def benchmark_weights(
     wanted = {int(t): k for k, t in enumerate(signals)}
     out = {pool: np.zeros((len(signals), len(store.assets))) for pool in pools}
     members = {pool: store.members(pool) for pool in pools}
-    ratios = FloatRatio(store, span.first)
+    ratios = float_ratio(store, span.first)
     close = last_known(store, "close", span.first)
     for t in range(span.first, int(signals[-1]) + 1):
         shares = np.asarray(store["total_shares"][t], dtype=np.float64)

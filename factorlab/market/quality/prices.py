@@ -15,6 +15,7 @@ _CHUNK = 256
 _HALF_FEN = 0.00501
 _JUMP = 4.0
 _RISES, _WINDOW = 2, 60
+_LAST = 35  # a delisting period takes 15 or 30 sessions
 
 
 def price_findings(store: Store) -> list[Finding]:
@@ -129,8 +130,10 @@ def _chunk(store: Store, rows: slice, last: np.ndarray, found: dict, steps: list
     resumed[len(c) - len(yesterday) :] = ~np.isfinite(yesterday)
     cause = np.full(c.shape, "within the trading span", dtype=object)
     cause[:, np.asarray(store.price_rebuilt)] = "rebuilt price"
-    cause[t > store.last_bar - 35] = "delisting period or last bars"
+    dies = store.delist_index < len(store.dates)
+    cause[dies & (t > store.last_bar - _LAST)] = "delisting period or last bars"
     cause[resumed] = "after a suspension"
+    cause[t == store.list_index] = "first session"
     add("beyond", beyond, cause=cause, close=c, pre_close=pre, st=st)
     return filled[-1]
 
