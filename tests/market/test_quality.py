@@ -98,6 +98,12 @@ def _early(store):
     return {"last_bar": values}
 
 
+def _late(store):
+    values = np.array(store.first_bar)
+    values[np.flatnonzero((values == 0) & (store.list_index < 0))[0]] = 70
+    return {"first_bar": values}
+
+
 def _count(store):
     pool = store.pools[0]
     manifest = {"pools": {p: {"index_code": ""} for p in store.pools}}
@@ -236,6 +242,11 @@ PLANTED = {
     "member changes in March": ("member_dates", _swap),
     "closes at 5 % without a flag": ("st_contradiction", _at_limit),
     "a flag without the limit": ("st_contradiction", _edit("st", _put(1, -200, 200))),
+    "bars begin late": ("late_start", _late),
+    "amounts in single precision": (
+        "amount_rounded",
+        lambda store: {"amount": np.float32(store["amount"] * 100).astype(float)},
+    ),
     "statements of few stocks": ("fundamentals_coverage", _statements),
 }
 

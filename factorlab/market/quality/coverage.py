@@ -20,10 +20,12 @@ __all__ = ["coverage_findings", "coverage_table", "fundamentals_table"]
 # Priced at the quarter end; every other number of the table comes out of a statement.
 VALUATION = ("pe", "pb", "ps", "dv_ratio", "total_mv")
 _LEAST = 0.6
+_LARGE = 1e8  # above, a 32-bit float keeps an amount to 8 CNY or worse: one in 8 to 100 by chance
+_FEW = 100
 
 
 def coverage_findings(store: Store) -> list[Finding]:
-    """Return sessions missing or extra, and quarters with few statements.
+    """Return sessions missing or extra, quarters with few statements, and rounded amounts.
 
     Sessions are held against the Shanghai exchange's, within the span that both know. A quarter
     has few statements where the share of traded stocks with one is under 60 % of the best
@@ -39,6 +41,10 @@ def coverage_findings(store: Store) -> list[Finding]:
         Finding("fundamentals_coverage", "fundamentals", "warning",
                 f"statements for {_LEAST:.0%} of the best quarter's share of stocks",
                 "leverage and growth rest on few stocks or carry old statements", _few(store)),
+        Finding("amount_rounded", "coverage", "info",
+                f"amounts from {_LARGE / 1e6:.0f} million CNY to the last digit",
+                "VWAP and turnover are off by up to 6e-8 of themselves: next to nothing",
+                _rounded(store)),
     ]  # fmt: skip
     return [f for f in out if f.count]
 
@@ -152,6 +158,22 @@ def _sessions(store: Store) -> pd.DataFrame:
         ):
             parts.append(pd.DataFrame({"date": odd.astype(str), "kind": kind, "table": name}))
     return pd.concat(parts, ignore_index=True)
+
+
+def _rounded(store: Store) -> pd.DataFrame:
+    """Years in which most large amounts are whole in single precision: seven digits were kept."""
+    years = store.dates.astype("datetime64[Y]").astype(int) + 1970
+    rows = []
+    for year in np.unique(years).tolist():
+        at = np.flatnonzero(years == year)
+        amount = store["amount"][at[0] : at[-1] + 1]
+        large = amount[amount >= _LARGE]
+        if len(large) < _FEW:
+            continue
+        share = float((np.rint(large.astype(np.float32).astype(np.float64)) == large).mean())
+        if share > 0.5:
+            rows.append((year, len(large), share))
+    return pd.DataFrame(rows, columns=["year", "large_amounts", "share"])
 
 
 def _within(

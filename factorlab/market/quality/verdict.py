@@ -23,12 +23,13 @@ _CONCERNS = {
     "IC": (
         *("adjustment_jump", "adjustment_often", "delisted_early", "member_count"),
         *("member_without_bars", "member_dates", "session_absent", "duplicate_code"),
-        *("renamed_code", "dividend_missed"),
+        *("renamed_code", "dividend_missed", "early_end"),
     ),
     "group tests": (
         *("beyond_limit", "st_inferred", "delisted_early", "index_gap", "member_count"),
         *("index_vs_members", "member_without_bars", "member_dates", "session_absent"),
         *("duplicate_code", "renamed_code", "dividend_missed", "st_contradiction"),
+        *("price_rebuilt", "early_end"),
     ),
     "styles": (
         *("share_snapshot", "float_coverage", "dividend_missed", "fundamentals_coverage"),
