@@ -59,8 +59,10 @@ def coverage_table(store: Store) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns year, sessions, stocks (with a bar), bars, and amount, total_shares, float_shares,
-        industry: the share of bars that have each.
+        Columns year, sessions, stocks (with a bar), bars; amount (and with it VWAP),
+        total_shares, float_shares, industry: the share of bars that have each; valuation,
+        statement: the share of traded stocks with each, mean of the year's quarters, NaN without
+        fundamentals.
     """
     years = store.dates.astype("datetime64[Y]").astype(int) + 1970
     rows = []
@@ -77,7 +79,11 @@ def coverage_table(store: Store) -> pd.DataFrame:
         shares = [float(k) / max(bars, 1) for k in known]
         rows.append((year, len(at), int(traded.any(axis=0).sum()), bars, *shares))
     columns = ["year", "sessions", "stocks", "bars", "amount", "total_shares", "float_shares"]
-    return pd.DataFrame(rows, columns=[*columns, "industry"])
+    table = pd.DataFrame(rows, columns=[*columns, "industry"])
+    quarters = fundamentals_table(store)
+    year = quarters.pop("quarter").str[:4].astype(int)
+    means = quarters[["valuation", "statement"]].astype(float).groupby(year).mean()
+    return table.join(means, on="year")
 
 
 def fundamentals_table(store: Store) -> pd.DataFrame:
@@ -98,7 +104,7 @@ def fundamentals_table(store: Store) -> pd.DataFrame:
     columns = ["quarter", "stocks", "valuation", "statement"]
     table = store.fundamentals()
     if table is None:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame({c: np.array([], dtype=object) for c in columns})
     days = table["period_end"].to_numpy().astype("datetime64[D]")
     codes = table["ts_code"].to_pandas().astype(str).to_numpy()
     column = np.searchsorted(store.assets, codes)
