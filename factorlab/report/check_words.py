@@ -111,7 +111,10 @@ STAGES = {
 }
 VERDICTS = {"enough": "够用", "enough, with gaps": "够用，有缺口", "not enough": "不够用"}
 TABLES = {
-    "coverage": ("逐年覆盖率（占行情条数）", "Coverage by year, as a share of bars"),
+    "coverage": (
+        "逐年覆盖率（占行情条数；估值与报表占股票数）",
+        "Coverage by year, as a share of bars; valuations and statements of stocks",
+    ),
     "index_by_year": (
         "指数与成分股加权收益（差异含指数不计的分红）",
         "Index against members; the difference holds dividends, which the index leaves out",
