@@ -193,6 +193,25 @@ def _statements(store):
     return {"fundamentals": lambda: changed}
 
 
+def _valued_late(store):
+    """One quarter's market values are those of the session after it."""
+    table = store.fundamentals().to_pandas()
+    mine = table["period_end"].astype(str) == "2021-03-31"
+    t = store.session("2021-04-01")
+    at = np.searchsorted(store.assets, table.loc[mine, "ts_code"].astype(str).to_numpy())
+    cap = store["close"][t, at] * store["total_shares"][t, at]
+    table.loc[mine, "total_mv"] = cap / 1e4
+    changed = pa.Table.from_pandas(table, preserve_index=False)
+    return {"fundamentals": lambda: changed}
+
+
+def _quarterly(store):
+    """Every stock issues shares, known from the last session of June."""
+    total = np.array(store["total_shares"])
+    total[store.session("2021-06-30") :] *= 1.03
+    return {"total_shares": total}
+
+
 def _swap(store):
     """A member leaves and another stock comes in the middle of a month."""
     pool = store.pools[1]
@@ -247,6 +266,8 @@ PLANTED = {
         "amount_rounded",
         lambda store: {"amount": np.float32(store["amount"] * 100).astype(float)},
     ),
+    "valuations a session late": ("valuation_date", _valued_late),
+    "share counts of quarter ends": ("share_dates", _quarterly),
     "statements of few stocks": ("fundamentals_coverage", _statements),
 }
 
@@ -261,6 +282,17 @@ def test_planted_defect_is_found(sim_store, name):
     before = {f.id: f.count for f in check_store(sim_store)}.get(wanted, 0)
     after = {f.id: f.count for f in check_store(Changed(sim_store, **plant(sim_store)))}
     assert after.get(wanted, 0) > before
+
+
+def test_adjusted_prices_are_asked_neither_for_limits_nor_for_vwap(sim_store):
+    t, n = _cell(sim_store)
+    arrays = {k: np.array(sim_store[k]) for k in ("close", "high", "vwap")}
+    arrays["close"][t, n] *= 2
+    arrays["high"][t, n] *= 2
+    arrays["vwap"][t, n] *= 3
+    for adjusted, wanted in ((False, {"beyond_limit", "vwap_outside"}), (True, set())):
+        found = {f.id for f in check_store(Changed(sim_store, adjusted_only=adjusted, **arrays))}
+        assert found & {"beyond_limit", "vwap_outside", "st_contradiction"} == wanted
 
 
 def test_a_yield_without_an_ex_date_is_found(sim_store):

@@ -130,10 +130,10 @@ def test_members_stamped_at_month_ends(found):
 def test_share_counts(found):
     """439 constant later snapshots of the 470 that the notes count; see `test_realdata`.
 
-    That other changes are dated on quarter ends from April 2022, that values before the first
-    known one are carried back, and that an industry is carried back before its first record leaves
-    no trace: a step on a quarter end looks the same wherever it truly fell.
+    That values before the first known one are carried back, and an industry before its first
+    record, leaves no trace: nothing in the store tells a carried value from a known one.
     """
+    assert found["share_dates"]["year"].tolist() == ["2022", "2023", "2024"]
     assert 400 <= len(found["share_snapshot"]) <= 500
     years = found["float_coverage"].set_index("year")["share"]
     assert [f"{x:.1%}" for x in years] == ["96.6%", "75.0%", "70.9%", "70.6%"]
@@ -153,9 +153,15 @@ def test_st_flags(found, tables):
 def test_fundamentals(found, tables):
     """Statements of about 1,000 stocks from 2023-12-31, none on 2025-03-31.
 
-    That no row says when it was announced, that some quarter ends are priced a session later and
-    that statements may hold restatements leaves no trace in the table.
+    17 quarter ends are priced on the next session. That no row says when it was announced, and that
+    statements may hold restatements, leaves no trace in the table.
     """
+    priced = found["valuation_date"]["quarter"].tolist()
+    assert len(priced) == 17 and {"2022-12-31", "2023-09-30"} <= set(priced)
+    assert [q for q in priced if "2017-09" <= q < "2019-09"] == [
+        *("2017-09-30", "2017-12-31", "2018-03-31", "2018-06-30", "2018-09-30", "2018-12-31"),
+        *("2019-03-31", "2019-06-30"),
+    ]
     rows = found["fundamentals_coverage"]
     assert rows["quarter"].tolist() == [
         *("2023-12-31", "2024-03-31", "2024-06-30", "2024-09-30", "2024-12-31", "2025-03-31"),

@@ -11,8 +11,9 @@ from factorlab.market.calendar import exchange_calendar
 from factorlab.market.codes import board
 from factorlab.market.float_ratio import FloatRatio
 from factorlab.market.quality import check_tables
-from factorlab.market.quality.coverage import coverage_table, fundamentals_table
+from factorlab.market.quality.coverage import coverage_table
 from factorlab.market.quality.duplicates import duplicate_findings
+from factorlab.market.quality.fundamentals import fundamentals_table
 from factorlab.market.quality.index import index_findings, index_table, member_returns
 from factorlab.market.quality.st_detector import st_table
 from tests.market.test_quality import Changed

@@ -2,14 +2,11 @@
 
 import pandas as pd
 
-from factorlab.market.quality.coverage import (
-    coverage_findings,
-    coverage_table,
-    fundamentals_table,
-)
+from factorlab.market.quality.coverage import coverage_findings, coverage_table
 from factorlab.market.quality.dividends import dividend_findings
 from factorlab.market.quality.duplicates import duplicate_findings
 from factorlab.market.quality.finding import Finding
+from factorlab.market.quality.fundamentals import fundamentals_findings, fundamentals_table
 from factorlab.market.quality.index import index_findings, index_table
 from factorlab.market.quality.prices import price_findings
 from factorlab.market.quality.reference import reference_findings
@@ -26,6 +23,7 @@ _FAMILIES = (
     index_findings,
     duplicate_findings,
     dividend_findings,
+    fundamentals_findings,
     st_findings,
 )
 

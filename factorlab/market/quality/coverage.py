@@ -1,8 +1,6 @@
-"""How much of the market the store holds, by year and by quarter, and which sessions it lacks."""
+"""How much of the market the store holds, by year, and which sessions it lacks."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,26 +8,19 @@ import pandas as pd
 
 from factorlab.market.calendar import exchange_calendar
 from factorlab.market.quality.finding import Finding
+from factorlab.market.quality.fundamentals import fundamentals_table
 from factorlab.market.store import Store
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = ["coverage_findings", "coverage_table"]
 
-__all__ = ["coverage_findings", "coverage_table", "fundamentals_table"]
-
-# Priced at the quarter end; every other number of the table comes out of a statement.
-VALUATION = ("pe", "pb", "ps", "dv_ratio", "total_mv")
-_LEAST = 0.6
 _LARGE = 1e8  # above, a 32-bit float keeps an amount to 8 CNY or worse: one in 8 to 100 by chance
 _FEW = 100
 
 
 def coverage_findings(store: Store) -> list[Finding]:
-    """Return sessions missing or extra, quarters with few statements, and rounded amounts.
+    """Return sessions missing or extra, and amounts that were rounded.
 
-    Sessions are held against the Shanghai exchange's, within the span that both know. A quarter
-    has few statements where the share of traded stocks with one is under 60 % of the best
-    quarter's.
+    Sessions are held against the Shanghai exchange's, within the span that both know.
 
     Parameters
     ----------
@@ -38,9 +29,6 @@ def coverage_findings(store: Store) -> list[Finding]:
     out = [
         Finding("session_absent", "coverage", "error", "the sessions of the exchange, all and only",
                 "windows, horizons and holding periods count other sessions", _sessions(store)),
-        Finding("fundamentals_coverage", "fundamentals", "warning",
-                f"statements for {_LEAST:.0%} of the best quarter's share of stocks",
-                "leverage and growth rest on few stocks or carry old statements", _few(store)),
         Finding("amount_rounded", "coverage", "info",
                 f"amounts from {_LARGE / 1e6:.0f} million CNY to the last digit",
                 "VWAP and turnover are off by up to 6e-8 of themselves: next to nothing",
@@ -84,72 +72,6 @@ def coverage_table(store: Store) -> pd.DataFrame:
     year = quarters.pop("quarter").str[:4].astype(int)
     means = quarters[["valuation", "statement"]].astype(float).groupby(year).mean()
     return table.join(means, on="year")
-
-
-def fundamentals_table(store: Store) -> pd.DataFrame:
-    """Return what share of the traded stocks has fundamentals, by quarter.
-
-    Parameters
-    ----------
-    store : Store
-
-    Returns
-    -------
-    DataFrame
-        Columns quarter, stocks (with a bar in it), and valuation, statement: the share of them
-        with at least one number among the columns priced at the quarter end (pe, pb, ps,
-        dv_ratio, total_mv), and among the others. Quarters without a bar are left out; empty
-        where the store has no fundamentals.
-    """
-    columns = ["quarter", "stocks", "valuation", "statement"]
-    table = store.fundamentals()
-    if table is None:
-        return pd.DataFrame({c: np.array([], dtype=object) for c in columns})
-    days = table["period_end"].to_numpy().astype("datetime64[D]")
-    codes = table["ts_code"].to_pandas().astype(str).to_numpy()
-    column = np.searchsorted(store.assets, codes)
-    known = {
-        "valuation": _any_number(table, [k for k in table.column_names if k in VALUATION]),
-        "statement": _any_number(table, [k for k in table.column_names if k not in VALUATION]),
-    }
-    rows = []
-    for day in np.unique(days):
-        lo = np.searchsorted(store.dates, _quarter_start(day))
-        hi = np.searchsorted(store.dates, day, side="right")
-        if lo == hi:
-            continue
-        traded = np.isfinite(store["close"][lo:hi]).any(axis=0)
-        mine = days == day
-        shares = []
-        for has in known.values():
-            covered = np.zeros(len(store.assets), dtype=bool)
-            covered[column[mine & has]] = True
-            shares.append(float((covered & traded).sum()) / max(int(traded.sum()), 1))
-        rows.append((str(day), int(traded.sum()), *shares))
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _any_number(table: pa.Table, names: list[str]) -> npt.NDArray[np.bool_]:
-    """Whether each row has a finite number in one of the columns."""
-    has = np.zeros(table.num_rows, dtype=bool)
-    for name in names:
-        values = table[name].to_numpy()
-        if values.dtype.kind == "f":
-            has |= np.isfinite(values)
-    return has
-
-
-def _quarter_start(day: np.datetime64) -> np.datetime64:
-    month = day.astype("datetime64[M]")
-    return (month - int(month.astype(np.int64)) % 3).astype("datetime64[D]")
-
-
-def _few(store: Store) -> pd.DataFrame:
-    table = fundamentals_table(store)
-    best = float(table["statement"].max()) if len(table) else 0.0
-    # No quarter is short of what the store never has.
-    short = table["statement"] < _LEAST * best
-    return table[short][["quarter", "stocks", "statement"]].assign(best=best)
 
 
 def _sessions(store: Store) -> pd.DataFrame:

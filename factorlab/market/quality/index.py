@@ -74,7 +74,8 @@ def member_returns(store: Store) -> dict[str, npt.NDArray[np.float64]]:
         close = np.asarray(store["close"][t])
         seen = np.isfinite(close)
         shares = np.asarray(store["total_shares"][t])
-        r = np.where(seen, close / store["pre_close"][t] - 1.0, 0.0)
+        with np.errstate(divide="ignore"):  # a pre_close of 0 is none: no weight
+            r = np.where(seen, close / store["pre_close"][t] - 1.0, 0.0)
         weight = np.where((t < store.delist_index) & np.isfinite(r), cap, np.nan)
         for pool in store.pools:
             use = np.flatnonzero(members[pool][t] & np.isfinite(weight))

@@ -45,6 +45,9 @@ def reference_findings(store: Store) -> list[Finding]:
         Finding("float_coverage", "shares", "warning", "a float share count for 99 % of bars",
                 "turnover features and the size style fall back or are missing",
                 _float(store, traded)),
+        Finding("share_dates", "shares", "info", "share counts that change on the day they changed",
+                "counts are up to a quarter late: so are size, turnover and weights",
+                _share_dates(store)),
         Finding("st_inferred", "st", "warning", "ST flags from the vendor",
                 "inferred flags are late; the limit is UNKNOWN", _inferred(store, traded)),
     ]  # fmt: skip
@@ -117,6 +120,26 @@ def _by_year(store: Store, hit: np.ndarray, traded: np.ndarray) -> pd.DataFrame:
 def _float(store: Store, traded: np.ndarray) -> pd.DataFrame:
     table = _by_year(store, traded & np.isfinite(store["float_shares"]), traded)
     return table[table["share"] < 0.99]
+
+
+def _share_dates(store: Store) -> pd.DataFrame:
+    """Years in which most changes of share counts, splits apart, fall on a quarter's edge."""
+    quarter = store.dates.astype("datetime64[M]").astype(int) // 3
+    turn = quarter[1:] != quarter[:-1]
+    edge = np.r_[turn, False] | np.r_[False, turn]
+    changes = np.zeros(len(store.dates), dtype=int)
+    for t in range(1, len(store.dates)):
+        total, split = (
+            np.abs(store[name][t] / store[name][t - 1] - 1) > 1e-6
+            for name in ("total_shares", "split_factor")
+        )
+        changes[t] = (total & ~split).sum()
+    years = store.dates.astype("datetime64[Y]").astype(str)
+    frame = pd.DataFrame({"year": years, "changes": changes, "at_edge": changes * edge})
+    table = frame.groupby("year").sum().reset_index()
+    table["share"] = table["at_edge"] / table["changes"].clip(lower=1)
+    # By chance an edge is one session of thirty.
+    return table[(table["changes"] >= 100) & (table["share"] > 0.5)]
 
 
 def _inferred(store: Store, traded: np.ndarray) -> pd.DataFrame:

@@ -33,12 +33,13 @@ _CONCERNS = {
     ),
     "styles": (
         *("share_snapshot", "float_coverage", "dividend_missed", "fundamentals_coverage"),
+        *("valuation_date", "share_dates"),
         *("duplicate_code", "renamed_code"),
     ),
     "enhancement": (
         *("float_coverage", "st_inferred", "index_gap", "member_count", "index_vs_members"),
         *("member_without_bars", "member_dates", "session_absent", "duplicate_code"),
-        *("fundamentals_coverage", "st_contradiction"),
+        *("fundamentals_coverage", "st_contradiction", "share_dates"),
     ),
 }
 
