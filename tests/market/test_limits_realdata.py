@@ -94,13 +94,19 @@ FREE = [
     ("Beijing, first session", "873132.BJ", "2023-11-16", 880, 1750),
 ]
 
-# No row covers them, or the close itself proves that the daily limit did not hold.
+# No row covers them, or the close itself proves that the daily limit did not hold. The table calls
+# first sessions after a relisting and of a delisting period unlimited; no store says which they
+# are, so their state is UNKNOWN, and both states can be bought and sold.
 NOT_KNOWN = [
     ("ST inferred, at 5 %", "603557.SH", "2023-04-18", 269, 282),
     ("ST inferred, at 5 %", "002499.SZ", "2023-01-04", 291, 276),
     ("ST inferred, ChiNext at 20 %", "300309.SZ", "2023-02-01", 84, 101),
     ("ST inferred, STAR at 20 %", "688086.SH", "2023-03-01", 247, 296),
-    ("first session of a delisting period", "300117.SZ", "2024-06-03", 353, 72),
+    ("first session of a delisting period", "600146.SH", "2022-06-02", 119, 27),
+    ("first session of a delisting period", "688086.SH", "2023-06-08", 242, 89),
+    ("first session of a delisting period", "603603.SH", "2024-03-27", 100, 42),
+    ("first session of a delisting period", "600225.SH", "2025-02-07", 124, 30),
+    ("after a year without bars", "300117.SZ", "2024-06-03", 353, 72),
     ("first session after a relisting", "601399.SH", "2020-06-08", 332, 615),
     ("first session after a relisting", "600610.SH", "2020-08-17", 326, 489),
     ("first session after a relisting", "000792.SZ", "2021-08-10", 884, 3590),
