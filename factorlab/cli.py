@@ -237,17 +237,17 @@ def check(store: Path, out: Path | None, as_json: bool) -> None:
 
     A finding is no failure: the exit code stays 0.
     """
-    from factorlab.market.quality import check_store
+    from factorlab.market.quality import check_store, check_tables
     from factorlab.market.store import Store
     from factorlab.report.check_page import findings_json, print_findings, write_check
 
     opened = Store.open(store)
-    findings = check_store(opened)
-    page = write_check(opened, findings, out) if out else None
+    findings, tables = check_store(opened), check_tables(opened)
+    page = write_check(opened, findings, out, tables) if out else None
     if as_json:
-        click.echo(findings_json(opened, findings))
+        click.echo(findings_json(opened, findings, tables))
         return
-    print_findings(opened, findings)
+    print_findings(opened, findings, tables)
     if page:
         click.echo(page)
 

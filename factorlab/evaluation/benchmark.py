@@ -11,12 +11,12 @@ import pandas as pd
 
 from factorlab.evaluation.performance import annual_return
 from factorlab.evaluation.span import Span, last_known
-from factorlab.market.codes import board
+from factorlab.market.float_ratio import FloatRatio
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
 
-__all__ = ["FloatRatio", "StandIn", "benchmark_table", "cap_weighted"]
+__all__ = ["StandIn", "benchmark_table", "cap_weighted", "float_ratio"]
 
 SPLIT_STEP = 1.05  # definitions §2: a price step above it can be a split, one below is a dividend
 DIVIDEND_BESIDE = (0.98, 1.15)  # what may be left of a split's step: rounding, or a dividend beside
@@ -82,7 +82,7 @@ def cap_weighted(store: Store, span: Span, pools: tuple[str, ...]) -> dict[str, 
     members = {pool: store.members(pool)[rows] for pool in pools}
     n = len(span.dates)
     series = {pool: (np.full(n, np.nan), np.full(n, np.nan)) for pool in pools}
-    ratios = FloatRatio(store, span.first)
+    ratios = float_ratio(store, span.first)
     close = last_known(store, "close", span.first)
     cap = np.full(len(span.assets), np.nan)
     for t in range(n):
@@ -116,29 +116,10 @@ def _split_step(adjust: Array, shares: Array) -> Array:
     return np.where(told, np.minimum(shares, adjust), np.where(adjust > LONE_SPLIT, adjust, 1.0))
 
 
-class FloatRatio:
-    """Float shares over total shares, session after session, filled where it is not known."""
-
-    def __init__(self, store: Store, row: int) -> None:
-        names = board(store.assets)
-        self.boards = [np.flatnonzero(names == name) for name in np.unique(names)]
-        shares = last_known(store, "float_shares", row)
-        self.last = shares / last_known(store, "total_shares", row)
-
-    def at(self, known: Array, inside: npt.NDArray[np.bool_]) -> Array:
-        """Return the ratio of the next session, shape [N]; filled for the stocks `inside`."""
-        sure = np.isfinite(known)
-        self.last = np.where(sure, known, self.last)
-        empty = inside & np.isnan(self.last)
-        if not empty.any():
-            return self.last
-        ratio = self.last.copy()
-        for column in self.boards:
-            need = column[empty[column]]
-            if len(need):
-                own = known[column][sure[column]]
-                ratio[need] = np.median(own) if len(own) else 1.0
-        return ratio
+def float_ratio(store: Store, row: int) -> FloatRatio:
+    """Return the float ratios of a store, ready for session `row`."""
+    last = last_known(store, "float_shares", row) / last_known(store, "total_shares", row)
+    return FloatRatio(store.assets, last)
 
 
 def benchmark_table(

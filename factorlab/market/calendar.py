@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,15 @@ import numpy.typing as npt
 
 from factorlab.errors import DataError
 
-__all__ = ["Side", "csi_effective_dates", "last_session", "locate", "next_session", "to_day"]
+__all__ = [
+    "Side",
+    "csi_effective_dates",
+    "exchange_calendar",
+    "last_session",
+    "locate",
+    "next_session",
+    "to_day",
+]
 
 Side = Literal["exact", "left", "right"]
 
@@ -96,6 +105,30 @@ def last_session(
 ) -> npt.NDArray[np.int64]:
     """Return the row of the last session on or before each day; -1 where there is none."""
     return np.searchsorted(dates, days, side="right") - 1
+
+
+def exchange_calendar(start: str = "1990-12-19") -> npt.NDArray[np.datetime64]:
+    """Return the sessions of the Shanghai exchange from `start`, as far as they are published.
+
+    Parameters
+    ----------
+    start : str
+        ``YYYY-MM-DD``; the exchange opened on 1990-12-19.
+
+    Returns
+    -------
+    ndarray of datetime64[D], shape [T]
+
+    Source: exchange_calendars, XSHG.
+    """
+    # Local: it loads pandas, and the command line must answer at once.
+    import exchange_calendars
+
+    with warnings.catch_warnings():
+        # exchange_calendars 4.13 reads time zones in a way that pandas 3.1 calls deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        exchange = exchange_calendars.get_calendar("XSHG", start=start)
+    return exchange.sessions.to_numpy().astype("datetime64[D]")
 
 
 def csi_effective_dates(

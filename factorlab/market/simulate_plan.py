@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.errors import ConfigError
+from factorlab.market.calendar import exchange_calendar
 
 if TYPE_CHECKING:
     from factorlab.market.simulate import SimulationSettings
@@ -102,13 +102,7 @@ def exchange_sessions(start: str, end: str) -> tuple[Dates, Dates, Dates]:
     ConfigError
         If the calendar does not reach that far, or start..end holds fewer than 250 sessions.
     """
-    import exchange_calendars
-
-    with warnings.catch_warnings():
-        # exchange_calendars 4.13 reads time zones in a way that pandas 3.1 calls deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        exchange = exchange_calendars.get_calendar("XSHG", start=_FIRST_SESSION)
-    known = exchange.sessions.to_numpy().astype("datetime64[D]")
+    known = exchange_calendar(_FIRST_SESSION)
     first, last = np.datetime64(start, "D"), np.datetime64(end, "D")
     lo, hi = np.searchsorted(known, first), np.searchsorted(known, last, side="right")
     if first < known[_OLDEST] or last > known[-1] or hi - lo < MIN_SESSIONS:

@@ -31,6 +31,7 @@ INDEX_CODES = {
     "csi500": "000905.SH",
     "csi1000": "000852.SH",
 }
+_YEAR = 244  # sessions over which a trailing dividend yield looks back
 _BASE_LEVEL = {"all_share": 4000.0, "csi300": 3500.0, "csi500": 5000.0, "csi1000": 6000.0}
 
 # Shenwan level 1: code and name of the 2021 edition, and of the 2014 edition it came from.
@@ -283,7 +284,8 @@ def fundamentals_table(rng: np.random.Generator, plan: Plan, prices: Prices) -> 
     sales = book * np.exp(0.2 + walk(0.5, 0.03))
     earnings = book * roe / 100
     shares = prices.total_shares[ends]
-    payout = np.where(rng.random(shape) < 0.77, rng.uniform(0.2, 3.0, shape), np.nan)
+    paid = np.vstack([np.zeros(n), np.cumsum(plan.dividend, axis=0)])
+    payout = 100 * (paid[ends + 1] - paid[np.maximum(ends + 1 - _YEAR, 0)])
     table = {
         "pe": np.where(earnings > 0, cap / np.where(earnings > 0, earnings, 1), np.nan),
         "pb": cap / book,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from factorlab.evaluation.benchmark import FloatRatio
+from factorlab.evaluation.benchmark import float_ratio
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span, last_known
 from factorlab.market.rules import tradability
@@ -176,7 +176,7 @@ def benchmark_weights(
     members = {pool: store.members(pool) for pool in pools}
     records = {pool: store.index_weights(pool) for pool in pools}
     given = {pool: _IndexWeights(store, r) for pool, r in records.items() if r is not None}
-    ratios = FloatRatio(store, span.first)
+    ratios = float_ratio(store, span.first)
     close = last_known(store, "close", span.first)
     for t in range(span.first, int(signals[-1]) + 1):
         shares = np.asarray(store["total_shares"][t], dtype=np.float64)

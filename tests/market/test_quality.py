@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from factorlab.market.codes import board
 from factorlab.market.quality import Finding, check_store, stage_verdicts
 from factorlab.market.rules import ST_INFERRED
 
@@ -97,6 +98,12 @@ def _early(store):
     return {"last_bar": values}
 
 
+def _late(store):
+    values = np.array(store.first_bar)
+    values[np.flatnonzero((values == 0) & (store.list_index < 0))[0]] = 70
+    return {"first_bar": values}
+
+
 def _count(store):
     pool = store.pools[0]
     manifest = {"pools": {p: {"index_code": ""} for p in store.pools}}
@@ -115,6 +122,107 @@ def _dividend(store):
     table = pa.table({"ts_code": code, "period_end": ends, "dv_ratio": [2.0] * len(ends)})
     changed = {"adj_factor": factor, "first_bar": first, "last_bar": last}
     return changed | {"fundamentals": lambda: table}
+
+
+def _twin(store):
+    """Another code gets the bars of one."""
+    n = _cell(store)[1]
+    other = (n + 1) % len(store.assets)
+    arrays = {k: np.array(store[k]) for k in ("close", "volume")}
+    for values in arrays.values():
+        values[:, other] = values[:, n]
+    return arrays
+
+
+def _renamed(store):
+    """A code's bars end, and another's begin two sessions later at the same price."""
+    t, n = _cell(store)
+    other = next(
+        m
+        for m in range(len(store.assets))
+        if m != n and np.isfinite(store["close"][t + 2, m]) and store.first_bar[m] == 0
+    )
+    last, first, listed = (np.array(x) for x in (store.last_bar, store.first_bar, store.list_index))
+    pre_close = np.array(store["pre_close"])
+    last[n], first[other], listed[other] = t, t + 2, -(10**6)
+    pre_close[t + 2, other] = store["close"][t, n]
+    arrays = {"last_bar": last, "first_bar": first, "list_index": listed}
+    return arrays | {"pre_close": pre_close}
+
+
+def _session(store):
+    """A Friday is stamped as the Saturday after it."""
+    dates = np.array(store.dates)
+    friday = np.flatnonzero(np.diff(dates).astype(int) == 3)[5]
+    dates[friday] += 1
+    return {"dates": dates}
+
+
+def _level(change):
+    def plant(store):
+        pool = store.pools[-1]
+        return {f"index:{pool}": change(np.array(store.index_close(pool)))}
+
+    return plant
+
+
+def _step(level):
+    level[len(level) // 2 :] *= 1.1
+    return level
+
+
+def _at_limit(store):
+    """A main-board stock closes at +5 %, session after session, and carries no flag."""
+    main = board(store.assets) == "MAIN"
+    bars = np.isfinite(store["close"]) & main
+    n = int(np.where((store["st"] > 0).any(axis=0), 0, bars.sum(axis=0)).argmax())
+    t = np.flatnonzero(bars[:, n])[100:200]
+    t = t[store.dates[t].astype("datetime64[Y]") == store.dates[t[0]].astype("datetime64[Y]")]
+    arrays = {k: np.array(store[k]) for k in ("open", "high", "low", "close", "pre_close")}
+    for name, values in arrays.items():
+        values[t, n] = 10.0 if name == "pre_close" else 10.5
+    return arrays
+
+
+def _statements(store):
+    table = store.fundamentals().to_pandas()
+    late = table["period_end"].astype(str) >= "2021-09-30"
+    valued = ["ts_code", "period_end", "pe", "pb", "ps", "dv_ratio", "total_mv"]
+    table.loc[late, [c for c in table.columns if c not in valued]] = np.nan
+    changed = pa.Table.from_pandas(table, preserve_index=False)
+    return {"fundamentals": lambda: changed}
+
+
+def _valued_late(store):
+    """One quarter's market values are those of the session after it."""
+    table = store.fundamentals().to_pandas()
+    mine = table["period_end"].astype(str) == "2021-03-31"
+    t = store.session("2021-04-01")
+    at = np.searchsorted(store.assets, table.loc[mine, "ts_code"].astype(str).to_numpy())
+    cap = store["close"][t, at] * store["total_shares"][t, at]
+    table.loc[mine, "total_mv"] = cap / 1e4
+    changed = pa.Table.from_pandas(table, preserve_index=False)
+    return {"fundamentals": lambda: changed}
+
+
+def _quarterly(store):
+    """Every stock issues shares, known from the last session of June."""
+    total = np.array(store["total_shares"])
+    total[store.session("2021-06-30") :] *= 1.03
+    return {"total_shares": total}
+
+
+def _swap(store):
+    """A member leaves and another stock comes in the middle of a month."""
+    pool = store.pools[1]
+    member = np.array(store.members(pool))
+    t = int(np.flatnonzero(store.dates.astype(str) == "2021-03-17")[0])
+    out = np.flatnonzero(member[t:].all(axis=0))[0]
+    new = np.flatnonzero(~member.any(axis=0))[0]
+    member[t:, out], member[t:, new] = False, True
+    manifest = {"pools": {p: {"index_code": ""} for p in store.pools}}
+    manifest["pools"][pool] = {"index_code": "000300.SH"}
+    return {f"members:{pool}": member, "simulated": False, "manifest": manifest}
 
 
 PLANTED = {
@@ -144,6 +252,23 @@ PLANTED = {
     "prices rebuilt": ("price_rebuilt", _flag("price_rebuilt")),
     "share count is a snapshot": ("share_snapshot", _flag("share_suspect")),
     "members other than 300": ("member_count", _count),
+    "one stock under two codes": ("duplicate_code", _twin),
+    "bars go on under another code": ("renamed_code", _renamed),
+    "session on a Saturday": ("session_absent", _session),
+    "index levels a session late": ("index_vs_members", _level(lambda x: np.roll(x, 1))),
+    "index level with a step": ("index_vs_members", _level(_step)),
+    "member outside its bars": ("member_without_bars", _early),
+    "member changes in March": ("member_dates", _swap),
+    "closes at 5 % without a flag": ("st_contradiction", _at_limit),
+    "a flag without the limit": ("st_contradiction", _edit("st", _put(1, -200, 200))),
+    "bars begin late": ("late_start", _late),
+    "amounts in single precision": (
+        "amount_rounded",
+        lambda store: {"amount": np.float32(store["amount"] * 100).astype(float)},
+    ),
+    "valuations a session late": ("valuation_date", _valued_late),
+    "share counts of quarter ends": ("share_dates", _quarterly),
+    "statements of few stocks": ("fundamentals_coverage", _statements),
 }
 
 
@@ -159,26 +284,22 @@ def test_planted_defect_is_found(sim_store, name):
     assert after.get(wanted, 0) > before
 
 
+def test_adjusted_prices_are_asked_neither_for_limits_nor_for_vwap(sim_store):
+    t, n = _cell(sim_store)
+    arrays = {k: np.array(sim_store[k]) for k in ("close", "high", "vwap")}
+    arrays["close"][t, n] *= 2
+    arrays["high"][t, n] *= 2
+    arrays["vwap"][t, n] *= 3
+    for adjusted, wanted in ((False, {"beyond_limit", "vwap_outside"}), (True, set())):
+        found = {f.id for f in check_store(Changed(sim_store, adjusted_only=adjusted, **arrays))}
+        assert found & {"beyond_limit", "vwap_outside", "st_contradiction"} == wanted
+
+
 def test_a_yield_without_an_ex_date_is_found(sim_store):
     changed = Changed(sim_store, **_dividend(sim_store))
     found = {f.id: f for f in check_store(changed)}["dividend_missed"]
     code = str(sim_store.assets[_cell(sim_store)[1]])
-    assert found.rows.to_numpy().tolist() == [[code, 2020, 2021]]
-
-
-@pytest.mark.realdata
-def test_named_defects_of_the_real_data(real_store):
-    found = {f.id: f for f in check_store(real_store)}
-    assert found["price_rebuilt"].count == 137
-    assert {"600306.SH"} <= set(found["adjustment_often"].rows["code"])
-    assert found["index_gap"].rows.to_numpy().tolist() == [["csi1000", "2011", 243]]
-    ended = {f"{k}.BJ" for k in (430489, 830799, 831445, 833819, 834682, 839167)}
-    assert ended <= set(found["early_end"].rows["code"])
-    assert {"600705.SH", "601028.SH"} <= set(found["dividend_missed"].rows["code"])
-    assert "member_count" not in found
-    assert set(found["float_coverage"].rows["year"]) == {"2022", "2023", "2024", "2025"}
-    bars = np.isfinite(real_store["close"]).sum()
-    assert found["beyond_limit"].count * 50_000 < bars
+    assert found.rows.to_numpy().tolist() == [[code, "2021-12-31", "2021-12-31", 1]]
 
 
 def test_verdicts_by_stage_follow_from_what_the_store_has(sim_store):

@@ -15,13 +15,15 @@ _CHUNK = 256
 _HALF_FEN = 0.00501
 _JUMP = 4.0
 _RISES, _WINDOW = 2, 60
+_LAST = 35  # a delisting period takes 15 or 30 sessions
 
 
 def price_findings(store: Store) -> list[Finding]:
     """Return broken bars, closes beyond the limits and implausible adjustment steps.
 
     A bar is broken where low > min(open, close), high < max(open, close), a price is not above
-    0, or the VWAP lies outside low..high, each by over half a cent. An adjustment step is the
+    0, or the VWAP lies outside low..high, each by over half a cent; VWAP and limits are asked of
+    raw prices only. An adjustment step is the
     last traded close / pre_close. Cells without a bar are skipped.
     """
     found: dict[str, list[pd.DataFrame]] = {}
@@ -110,7 +112,9 @@ def _chunk(store: Store, rows: slice, last: np.ndarray, found: dict, steps: list
     add("ohlc", traded & bad, open=o, high=h, low=low, close=c)
     # float32 keeps 7 digits.
     slack = _HALF_FEN + 2e-7 * np.abs(h)
-    add("vwap", traded & ((vwap < low - slack) | (vwap > h + slack)), vwap=vwap, low=low, high=h)
+    # Adjusted prices know no limit, and stand beside amounts that are not adjusted.
+    raw = traded & (not store.adjusted_only)
+    add("vwap", raw & ((vwap < low - slack) | (vwap > h + slack)), vwap=vwap, low=low, high=h)
 
     before = np.vstack([last[None], c])
     at = np.where(np.isfinite(before), np.arange(len(before))[:, None], 0)
@@ -123,14 +127,16 @@ def _chunk(store: Store, rows: slice, last: np.ndarray, found: dict, steps: list
 
     t = np.arange(rows.start, rows.stop)[:, None]
     state = price_limits(store, rows).state
-    beyond = traded & (t >= store.list_index) & (st != ST_INFERRED) & (state == UNKNOWN)
+    beyond = raw & (t >= store.list_index) & (st != ST_INFERRED) & (state == UNKNOWN)
     yesterday = store["close"][max(rows.start - 1, 0) : rows.stop - 1]
     resumed = np.ones(c.shape, dtype=bool)
     resumed[len(c) - len(yesterday) :] = ~np.isfinite(yesterday)
     cause = np.full(c.shape, "within the trading span", dtype=object)
     cause[:, np.asarray(store.price_rebuilt)] = "rebuilt price"
-    cause[t > store.last_bar - 35] = "delisting period or last bars"
+    dies = store.delist_index < len(store.dates)
+    cause[dies & (t > store.last_bar - _LAST)] = "delisting period or last bars"
     cause[resumed] = "after a suspension"
+    cause[t == store.list_index] = "first session"
     add("beyond", beyond, cause=cause, close=c, pre_close=pre, st=st)
     return filled[-1]
 

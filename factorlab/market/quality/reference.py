@@ -27,7 +27,8 @@ def reference_findings(store: Store) -> list[Finding]:
                 "all windows over the session are broken", _empty_sessions(store, traded)),
         Finding("member_count", "members", "error", "300, 500, 1000 members on every session",
                 "pool results rest on other stocks than the index", _counts(store)),
-        Finding("index_gap", "index", "warning", "a level on every session since the first",
+        Finding("index_gap", "index", "warning",
+                "a level on every session with members, and since the first level",
                 "no excess return against the index there", _index_gaps(store)),
         Finding("early_end", "coverage", "warning",
                 f"bars up to {_LONG} sessions before the store's end while listed",
@@ -36,11 +37,17 @@ def reference_findings(store: Store) -> list[Finding]:
         Finding("delisted_early", "coverage", "info",
                 f"bars up to {_EARLY} sessions before a delisting",
                 "the last losses may be missing: survivorship", _early(store, delisted=True)),
+        Finding("late_start", "coverage", "info",
+                f"bars from {_LONG} sessions after the listing or the store's start",
+                "the stock's first years are missing", _late(store)),
         Finding("long_gap", "coverage", "info", f"no gap of {_LONG} sessions within a span",
                 "long suspensions (or missing bars) cut the windows", _long_gaps(store, traded)),
         Finding("float_coverage", "shares", "warning", "a float share count for 99 % of bars",
                 "turnover features and the size style fall back or are missing",
                 _float(store, traded)),
+        Finding("share_dates", "shares", "info", "share counts that change on the day they changed",
+                "counts are up to a quarter late: so are size, turnover and weights",
+                _share_dates(store)),
         Finding("st_inferred", "st", "warning", "ST flags from the vendor",
                 "inferred flags are late; the limit is UNKNOWN", _inferred(store, traded)),
     ]  # fmt: skip
@@ -68,7 +75,9 @@ def _index_gaps(store: Store) -> pd.DataFrame:
     rows = []
     for pool in store.pools:
         known = np.isfinite(store.index_close(pool))
-        bad = ~known & (known.cumsum() > 0)
+        bad = ~known & ((known.cumsum() > 0) | store.members(pool).any(axis=1))
+        if not known.any():
+            continue  # a pool without an index, such as a user's own
         years = store.dates[bad].astype("datetime64[Y]").astype(str)
         rows += [
             (pool, y, int(k)) for y, k in zip(*np.unique(years, return_counts=True), strict=True)
@@ -82,6 +91,13 @@ def _early(store: Store, delisted: bool) -> pd.DataFrame:
     missing = end - 1 - store.last_bar
     hit = (store.last_bar >= 0) & ((store.delist_index < len(store.dates)) == delisted)
     return codes(hit & (missing > (_EARLY if delisted else _LONG)), store.assets, sessions=missing)
+
+
+def _late(store: Store) -> pd.DataFrame:
+    """Return the stocks whose bars begin long after their listing; one of unknown date is old."""
+    missing = store.first_bar - np.maximum(store.list_index, 0)
+    hit = (store.last_bar >= 0) & (missing > _LONG)
+    return codes(hit, store.assets, sessions=missing)
 
 
 def _long_gaps(store: Store, traded: np.ndarray) -> pd.DataFrame:
@@ -104,6 +120,26 @@ def _by_year(store: Store, hit: np.ndarray, traded: np.ndarray) -> pd.DataFrame:
 def _float(store: Store, traded: np.ndarray) -> pd.DataFrame:
     table = _by_year(store, traded & np.isfinite(store["float_shares"]), traded)
     return table[table["share"] < 0.99]
+
+
+def _share_dates(store: Store) -> pd.DataFrame:
+    """Years in which most changes of share counts, splits apart, fall on a quarter's edge."""
+    quarter = store.dates.astype("datetime64[M]").astype(int) // 3
+    turn = quarter[1:] != quarter[:-1]
+    edge = np.r_[turn, False] | np.r_[False, turn]
+    changes = np.zeros(len(store.dates), dtype=int)
+    for t in range(1, len(store.dates)):
+        total, split = (
+            np.abs(store[name][t] / store[name][t - 1] - 1) > 1e-6
+            for name in ("total_shares", "split_factor")
+        )
+        changes[t] = (total & ~split).sum()
+    years = store.dates.astype("datetime64[Y]").astype(str)
+    frame = pd.DataFrame({"year": years, "changes": changes, "at_edge": changes * edge})
+    table = frame.groupby("year").sum().reset_index()
+    table["share"] = table["at_edge"] / table["changes"].clip(lower=1)
+    # By chance an edge is one session of thirty.
+    return table[(table["changes"] >= 100) & (table["share"] > 0.5)]
 
 
 def _inferred(store: Store, traded: np.ndarray) -> pd.DataFrame:

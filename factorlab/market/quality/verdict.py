@@ -16,11 +16,31 @@ __all__ = ["Verdict", "stage_verdicts"]
 TRAINING_SESSIONS = 2 * 242
 # Findings whose cost falls on a stage; an error among them means that it cannot be trusted.
 _CONCERNS = {
-    "training": ("vwap_outside", "adjustment_jump", "adjustment_often", "share_snapshot"),
-    "IC": ("adjustment_jump", "adjustment_often", "delisted_early", "member_count"),
-    "group tests": ("beyond_limit", "st_inferred", "delisted_early", "index_gap", "member_count"),
-    "styles": ("share_snapshot", "float_coverage", "dividend_missed"),
-    "enhancement": ("float_coverage", "st_inferred", "index_gap", "member_count"),
+    "training": (
+        *("vwap_outside", "adjustment_jump", "adjustment_often", "share_snapshot"),
+        *("session_absent", "duplicate_code", "renamed_code", "st_contradiction"),
+    ),
+    "IC": (
+        *("adjustment_jump", "adjustment_often", "delisted_early", "member_count"),
+        *("member_without_bars", "member_dates", "session_absent", "duplicate_code"),
+        *("renamed_code", "dividend_missed", "early_end"),
+    ),
+    "group tests": (
+        *("beyond_limit", "st_inferred", "delisted_early", "index_gap", "member_count"),
+        *("index_vs_members", "member_without_bars", "member_dates", "session_absent"),
+        *("duplicate_code", "renamed_code", "dividend_missed", "st_contradiction"),
+        *("price_rebuilt", "early_end"),
+    ),
+    "styles": (
+        *("share_snapshot", "float_coverage", "dividend_missed", "fundamentals_coverage"),
+        *("valuation_date", "share_dates"),
+        *("duplicate_code", "renamed_code"),
+    ),
+    "enhancement": (
+        *("float_coverage", "st_inferred", "index_gap", "member_count", "index_vs_members"),
+        *("member_without_bars", "member_dates", "session_absent", "duplicate_code"),
+        *("fundamentals_coverage", "st_contradiction", "share_dates"),
+    ),
 }
 
 
