@@ -46,6 +46,8 @@ class FakeTushare:
         used once.
     denied : set of str
         Endpoints without a right to them.
+    unknown : set of str
+        Indices whose weights are not there; those of 000300.SH also stand under 399300.SZ.
     before : callable, optional
         Called before each answer.
     """
@@ -57,6 +59,7 @@ class FakeTushare:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[tuple[str, str, str]] = []
         self.denied: set[str] = set()
+        self.unknown: set[str] = set()
         self.before: Callable[[], None] = lambda: None
         self.stall = 2.0
         fake = self
@@ -219,6 +222,9 @@ class FakeTushare:
     def _weights(self, index: str) -> pd.DataFrame:
         """Return a snapshot of every session on which the members change."""
         parts, last = [], None
+        if index in self.unknown:
+            return pd.DataFrame(columns=["index_code", "con_code", "trade_date", "weight"])
+        index = {"399300.SZ": "000300.SH"}.get(index, index)
         for day in self.market.sessions:
             now = self.market.members_on(index, day)
             if now != last:

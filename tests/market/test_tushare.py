@@ -257,6 +257,15 @@ def test_endpoints_without_a_right_are_lacks(server, source, tmp_path):
     assert server.calls_of("stk_limit") == 1
 
 
+def test_an_index_may_stand_under_its_other_code_or_not_at_all(server, source):
+    want = source(name="clean").table("members").to_pylist()
+    server.unknown |= {"000300.SH", "000985.CSI"}
+    got = source()
+    assert got.table("members").to_pylist() == [r for r in want if r["index_code"] != "000985.CSI"]
+    assert got.lacks()["members of 000985.CSI"] == "no pool all_share"
+    assert "members of 000300.SH" not in got.lacks()
+
+
 @pytest.mark.parametrize("endpoint", ["daily", "trade_cal", "stock_basic"])
 def test_three_rights_are_needed(server, source, waits, endpoint):
     server.denied.add(endpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -29,14 +30,12 @@ _ST = re.compile(r"S?\*?ST")
 
 def is_stock_code(codes: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return which codes are A-shares: written ``600519.SH``, of a board we know."""
-    flags: dict[str, bool] = {}
-    out = []
-    for code in codes.to_pylist():
-        if code not in flags:
-            fits = bool(_CODE.fullmatch(code or ""))
-            flags[code] = fits and bool(board([code])[0])
-        out.append(flags[code])
-    return pa.array(out, pa.bool_())
+    return pa.array([_is_stock(code) for code in codes.to_pylist()], pa.bool_())
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_stock(code: str | None) -> bool:
+    return bool(_CODE.fullmatch(code or "")) and bool(board([code or ""])[0])
 
 
 def stock_list(frame: pd.DataFrame, span: tuple[date, date], traded: Iterable[str]) -> pa.Table:
