@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from factorlab.evaluation.settings import EvaluationSettings
+    from factorlab.market.acquire import Acquired
     from factorlab.pipeline import RunResult
     from factorlab.progress import Progress
 
@@ -111,20 +111,16 @@ def demo(out: Path | None, quiet: bool) -> None:
     epilog=_example(
         "factorlab ingest ../shared/realdata --out stores/market.store",
         "factorlab ingest tushare:2015-01-01.. --out stores/market.store",
+        "factorlab ingest 'postgresql://user:${WIND_PASSWORD}@host/wind' --out stores/wind.store",
     )
 )
-@click.argument("source")
-@click.option(
-    "--out",
-    type=FOLDER,
-    default="stores/market.store",
-    show_default=True,
-    help="The store to make.",
-)
+@click.argument("source", required=False)
+@click.option("--out", type=FOLDER, help="The store to make.  [default: stores/market.store]")
+@click.option("--config", type=FILE, help="Take the section [data] of this file.")
 @click.option(
     "--format",
     "form",
-    help="What SOURCE is: tables, qlib, files, tushare or baostock; recognised by default.",
+    help="What SOURCE is: tables, qlib, files, sql, tushare or baostock; recognised by default.",
 )
 @click.option("--unit", help="Of vendors' files: such as 'lots and thousand CNY'.")
 @click.option(
@@ -135,8 +131,9 @@ def demo(out: Path | None, quiet: bool) -> None:
 )
 @_quiet
 def ingest(
-    source: str,
-    out: Path,
+    source: str | None,
+    out: Path | None,
+    config: Path | None,
     form: str | None,
     unit: str | None,
     rate: float | None,
@@ -145,46 +142,77 @@ def ingest(
     """Check the data in SOURCE and write it as a market store.
 
     SOURCE is a folder of tables (data/SCHEMA.md), a qlib folder, a file or folder of a vendor's
-    daily bars, or a service and its span: tushare:2015-01-01.. (the token in TUSHARE_TOKEN) or
-    baostock:2015-01-01..2024-12-31. What is not tables is first written as such, beside the
-    store; a service's answers are kept there too, and a stopped fetch goes on where it was. The
-    same input again is a no-op.
+    daily bars, the URL of a database with Wind's tables, or a service and its span:
+    tushare:2015-01-01.. (the token in TUSHARE_TOKEN) or baostock:2015-01-01..2024-12-31. ${NAME}
+    is taken from the environment, and never kept. What is not tables is first written as such,
+    beside the store; a service's answers are kept there too, and a stopped fetch goes on where it
+    was. The same input again is a no-op.
     """
-    from factorlab.market.ingest import ingest as run_ingest
-    from factorlab.market.sources.base import open_source, recognise
-    from factorlab.market.staging import stage
+    from factorlab.config import DataSettings, load_config
+    from factorlab.market.acquire import acquire
 
-    folder = Path(source)
-    form = form or recognise(source)
-    if form != "tables":
-        progress = _progress(quiet)
-        opened = open_source(source, form, _source_options(form, out, unit, rate, progress))
-        folder = stage(opened, out.with_suffix(".tables"), progress=progress)
-        if not quiet:
-            found = json.loads((folder / "source.json").read_text(encoding="utf-8"))
+    data = load_config(config).data if config else DataSettings()
+    data = dataclasses.replace(
+        data,
+        format=form or data.format,
+        unit=unit or data.unit,
+        calls_per_minute=rate or data.calls_per_minute,
+    )
+    # Not through the settings: a password may stand in an argument, though in no file.
+    source = source or data.source
+    if source is None:
+        raise ConfigError("`SOURCE` must be given; got none; name it, or a --config with [data]")
+    acquired = acquire(
+        source,
+        out or data.store,
+        form=data.format,
+        options=data.options,
+        former=data.former_codes,
+        progress=_progress(quiet),
+    )
+    _show_store(acquired, quiet)
+
+
+@main.command(
+    epilog=_example(
+        "factorlab update stores/market.store",
+        "factorlab update stores/market.store --reread 60",
+    )
+)
+@click.argument("store", type=FOLDER)
+@click.option("--source", help="Where the same data are now.  [default: where they were]")
+@click.option(
+    "--reread",
+    type=click.IntRange(1),
+    help="Sessions to read again for restatements.  [default: 20]",
+)
+@_quiet
+def update(store: Path, source: str | None, reread: int | None, quiet: bool) -> None:
+    """Bring STORE up to date from the source it was made of.
+
+    New sessions are appended, the last ones are read again, the adjustment is rebuilt. The store
+    is replaced whole: an update that is killed leaves the old one, and can be run again.
+    """
+    from factorlab.market.acquire import REREAD
+    from factorlab.market.acquire import update as run_update
+
+    done = run_update(store, source=source, reread=reread or REREAD, progress=_progress(quiet))
+    _show_store(done, quiet)
+
+
+def _show_store(acquired: Acquired, quiet: bool) -> None:
+    result = acquired.ingest
+    if not quiet:
+        if acquired.found:
+            found = acquired.found
             click.echo(f"Recognised as {found['kind']}: {_pairs(found['recognised'])}.")
             for name, cost in found["lacks"].items():
                 click.echo(f"It lacks {name}: {cost}.")
-    result = run_ingest(folder, out, progress=_progress(quiet))
-    if not quiet:
+        if acquired.extension:
+            click.echo(f"The update brought {acquired.extension}.")
         done = "is unchanged" if result.skipped else f"was written in {result.seconds:.1f} s"
         click.echo(f"The store {done}; content hash {result.hash}.")
     click.echo(result.store_path)
-
-
-def _source_options(
-    form: str, out: Path, unit: str | None, rate: float | None, progress: Progress
-) -> dict[str, Any]:
-    """Return what the source of `form` takes."""
-    service = form in ("tushare", "baostock")
-    wrong = "--unit" if unit and form != "files" else "--calls-per-minute"
-    if (unit and form != "files") or (rate and not service):
-        kind = "vendors' files" if wrong == "--unit" else "tushare: and baostock:"
-        raise ConfigError(f"`{wrong}` must go with {kind}; got it with {form}; leave it out")
-    if service:
-        options = {"cache": out.with_suffix(".fetch"), "progress": progress}
-        return options | ({"calls_per_minute": rate} if rate else {})
-    return {"unit": unit} if unit else {}
 
 
 @main.command(epilog=_example("factorlab export stores/market.store --to qlib --out exports/qlib"))

@@ -12,7 +12,6 @@ import difflib
 import hashlib
 import json
 import math
-import os
 import re
 import tomllib
 import types
@@ -26,6 +25,7 @@ from factorlab.errors import ConfigError, did_you_mean
 from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.features import FeatureSettings
 from factorlab.labels import LabelSettings
+from factorlab.market.acquire import expand_variables, masked
 from factorlab.market.universe import UniverseSettings
 from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.training.settings import (
@@ -49,8 +49,6 @@ __all__ = [
 # The forms that factorlab.evaluation.baselines makes; a wrong name must not wait for a training.
 BASELINES = re.compile(r"(reversal_[1-9]\d*|momentum_\d+_\d+|random_\d+)")
 
-_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?\}")
-
 
 def expand(text: str, key: str) -> Path:
     """Return a path with ``~``, ``${NAME}`` and ``${NAME:-fallback}`` replaced.
@@ -67,21 +65,33 @@ def expand(text: str, key: str) -> Path:
     ConfigError
         If a variable without a fallback is not set, or nothing is left.
     """
+    return Path(expand_variables(text, key)).expanduser()
 
-    def value(match: re.Match[str]) -> str:
-        name, fallback = match["name"], match["fallback"]
-        found = os.environ.get(name) or fallback
-        if found is None:
-            raise ConfigError(
-                f"`{key}` must name variables that are set; got {text!r} with {name} not set;"
-                f" set it or write ${{{name}:-FALLBACK}}"
-            )
-        return found
 
-    path = _VARIABLE.sub(value, text)
-    if not path:
-        raise ConfigError(f"`{key}` must be a path; got {text!r}, which is empty")
-    return Path(path).expanduser()
+@dataclass(frozen=True)
+class SqlSettings:
+    """What a database that holds Wind's tables calls them.
+
+    Parameters
+    ----------
+    tables : dict of str to str
+        Wind's table -> the shop's, such as ``AShareEODPrices = "vendor.eod_prices"``.
+    columns : dict of str to str
+        ``"AShareEODPrices.S_DQ_VOLUME" = "vol"``.
+    schema : str, optional
+        Where the tables lie.
+    st_types : tuple of str
+        Kinds of ``S_TYPE_ST`` that count as ST.
+    members_end_inclusive, st_end_inclusive : bool
+        Whether the end dates of memberships and of ST intervals are their last sessions.
+    """
+
+    tables: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    schema: str | None = None
+    st_types: tuple[str, ...] = ("S",)
+    members_end_inclusive: bool = True
+    st_end_inclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,12 +102,47 @@ class DataSettings:
     ----------
     store : Path
         The store; made from `source` where it does not exist.
-    source : Path, optional
-        Folder of tables to ingest; without it the store must exist.
+    source : str, optional
+        What to ingest: a path, a database's URL or a service; without it the store must exist.
+        ``${NAME}`` takes a password from the environment.
+    format : str, optional
+        What the source is: tables, qlib, files, sql, tushare or baostock; recognised by default.
+    unit : str, optional
+        Of vendors' files: such as ``lots and thousand CNY``.
+    calls_per_minute : float, optional
+        Of a service: the most calls of one endpoint that the account allows.
+    former_codes : dict of str to str
+        A code that was given up -> the code of the company now.
+    sql : SqlSettings
     """
 
     store: Path = Path("stores/market.store")
-    source: Path | None = None
+    source: str | None = None
+    format: str | None = None
+    unit: str | None = None
+    calls_per_minute: float | None = None
+    former_codes: dict[str, str] = field(default_factory=dict)
+    sql: SqlSettings = field(default_factory=SqlSettings)
+
+    def __post_init__(self) -> None:
+        if self.source is None:
+            return
+        expand_variables(self.source, "data.source")
+        if masked(self.source) != self.source:
+            raise ConfigError(
+                f"`data.source` must not hold a password; got {masked(self.source)!r}; write"
+                " ${NAME} in its place and set NAME in the environment"
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the source's own class takes beyond its defaults."""
+        given: dict[str, Any] = {} if self.unit is None else {"unit": self.unit}
+        if self.calls_per_minute is not None:
+            given["calls_per_minute"] = self.calls_per_minute
+        if self.sql != SqlSettings():
+            given |= {f.name: getattr(self.sql, f.name) for f in dataclasses.fields(self.sql)}
+        return given
 
 
 @dataclass(frozen=True)
@@ -260,7 +305,7 @@ def demo_config(source: Path, store: Path) -> RunConfig:
         The simulated tables, and the store to make of them.
     """
     return RunConfig(
-        data=DataSettings(store=store, source=source),
+        data=DataSettings(store=store, source=source.as_posix()),
         features=FeatureSettings(look_back=30),
         baselines=("reversal_20", "momentum_120_20"),
         training=TrainingSettings(

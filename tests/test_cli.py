@@ -19,7 +19,19 @@ from factorlab.cli import main
 from factorlab.errors import FactorlabError
 
 COMMANDS = (
-    *("check", "demo", "evaluate", "export", "ingest", "report", "run", "score", "styles", "train"),
+    *(
+        "check",
+        "demo",
+        "evaluate",
+        "export",
+        "ingest",
+        "report",
+        "run",
+        "score",
+        "styles",
+        "train",
+        "update",
+    ),
 )
 ROOT = Path(__file__).parent.parent
 
@@ -258,7 +270,7 @@ def test_bad_tables_leave_the_store_that_was_there(tables, tmp_path):
     spoil(tables, swapped)
     refused(call("ingest", tables, "--out", out, "--quiet"))
     assert (out / "manifest.json").read_bytes() == before
-    assert {p.name for p in tmp_path.iterdir()} == {"tables", "a.store"}
+    assert {p.name for p in tmp_path.iterdir()} == {"tables", "a.store", "a.source.json"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of a POSIX process")

@@ -133,7 +133,7 @@ def test_real_quick_asks_for_the_four_pairs():
 
 def test_the_demo_has_the_settings_of_its_file():
     config = load_config(CONFIGS / "demo.toml")
-    data = DataSettings(store=Path("a"), source=Path("b"))
+    data = DataSettings(store=Path("a"), source="b")
     assert dataclasses.replace(config, data=data) == demo_config(source=Path("b"), store=Path("a"))
 
 

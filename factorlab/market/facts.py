@@ -36,6 +36,8 @@ POOLS = {
 STAND_INS = {"000985.CSI": "399317.SZ"}
 ST_SOURCES = {"isST flag": 1, "inferred": 2}
 SHARE_UNIT = 1e4
+# A vendor's weights are rounded, and a member may be missing from the stocks.
+_WEIGHT_SLACK = 0.02
 SHARE_RULE = (
     "total shares are one constant value that starts after the store's first session, and no"
     " valuation row of the fundamentals confirms a count for the stock (without fundamentals:"
@@ -56,6 +58,8 @@ class Facts:
     share_suspect, price_rebuilt : ndarray of bool, shape [N]
     fundamentals : bytes or None
         A parquet file with normalised codes.
+    index_weights : bytes or None
+        A parquet file: index_code, t and n (rows and columns of the store), weight.
     counts : dict of str to int
         What was left out or completed on the way.
     lacking : list of str
@@ -73,6 +77,7 @@ class Facts:
     share_suspect: npt.NDArray[np.bool_]
     price_rebuilt: npt.NDArray[np.bool_]
     fundamentals: bytes | None
+    index_weights: bytes | None = None
     st_sources: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
@@ -164,6 +169,7 @@ def read_facts(
         share_suspect=suspect,
         price_rebuilt=_rebuilt(source, axes, n),
         fundamentals=fundamentals,
+        index_weights=_index_weights(source, axes),
         counts=axes.counts,
         lacking=[name for name in TABLES if name not in source.tables],
     )
@@ -191,6 +197,50 @@ def _pools(source: Source, axes: _Axes, n: int) -> dict[str, tuple[str, StepFiel
             intervals_as_steps(who, begin, end, on, n, False),
         )
     return out
+
+
+def _index_weights(source: Source, axes: _Axes) -> bytes | None:
+    """Return the weights with their places on the axes."""
+    table = read_table(source, "index_weights")
+    if not table:
+        return None
+    path = source.tables["index_weights"]
+    weight = table["weight"]
+    wrong = ~(weight >= 0)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise DataError(
+            f"`weight` must be >= 0; got {weight[k]} at {path.name} row {k + 1}"
+            f" ({table['ts_code'][k]} {table['trade_date'][k]}); mend the row"
+        )
+    frame = pa.table({k: table[k] for k in ("index_code", "trade_date", "weight")})
+    sums = frame.group_by(["index_code", "trade_date"]).aggregate([("weight", "sum")])
+    total = sums["weight_sum"].to_numpy()
+    if (np.abs(total - 1) > _WEIGHT_SLACK).any():
+        k = int(np.argmax(np.abs(total - 1)))
+        raise DataError(
+            f"`weight` must sum to 1 over an index and date; got {total[k]:.4g} for"
+            f" {sums['index_code'][k]} on {sums['trade_date'][k]} in {path.name}; give fractions,"
+            " not percent, and every member"
+        )
+    at = axes.columns(table["ts_code"], "index_weights")
+    rows = np.searchsorted(axes.dates, table["trade_date"]).clip(max=len(axes.dates) - 1)
+    inside = (axes.dates[rows] == table["trade_date"]) & (at >= 0)
+    axes.counts["index_weights: rows of no session or no stock, left out"] = int((~inside).sum())
+    keep = np.flatnonzero(inside)
+    index = table["index_code"].astype(str)
+    keep = keep[np.lexsort((at[keep], rows[keep], index[keep]))]
+    sink = io.BytesIO()
+    placed = pa.table(
+        {
+            "index_code": pa.array(index[keep]).dictionary_encode(),
+            "t": pa.array(rows[keep].astype(np.int32)),
+            "n": pa.array(at[keep].astype(np.int32)),
+            "weight": pa.array(weight[keep]),
+        }
+    )
+    pq.write_table(placed, sink, compression="zstd")
+    return sink.getvalue()
 
 
 def _index_levels(source: Source, axes: _Axes) -> dict[str, npt.NDArray[np.float64]]:

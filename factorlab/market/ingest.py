@@ -155,6 +155,8 @@ def ingest(source: str | Path, out: str | Path, *, progress: Progress = SILENT) 
         writer.array("index_close", np.stack(levels, axis=1) if levels else np.empty((n_dates, 0)))
         if facts.fundamentals is not None:
             writer.bytes("fundamentals.parquet", facts.fundamentals)
+        if facts.index_weights is not None:
+            writer.bytes("index_weights.parquet", facts.index_weights)
         chain = _write_fields(writer, dense, facts, progress)
         facts.counts["adjustment: splits"] = chain.splits
         manifest = _manifest(writer, tables, files, dates, stocks, facts, ledger, indices)

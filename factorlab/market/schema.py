@@ -130,6 +130,12 @@ TABLES: dict[str, dict[str, str]] = {
     "calendar": {"trade_date": "day"},
     "stocks": {"ts_code": "code", "list_date": "day?", "delist_date": "day?"},
     "members": {"index_code": "text", "ts_code": "code", "start_date": "day", "end_date": "day?"},
+    "index_weights": {
+        "index_code": "text",
+        "trade_date": "day",
+        "ts_code": "code",
+        "weight": "number?",
+    },
     "industry": {"ts_code": "code", "start_date": "day", "end_date": "day?", "sw_l1_name": "text"},
     "shares": {
         "ts_code": "code",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,13 +21,32 @@ from factorlab.market.sources.base import BARS_SCHEMA, MarketSource
 from factorlab.market.sources.records import flags_as_intervals
 from factorlab.progress import SILENT, Progress
 
-__all__ = ["stage"]
+__all__ = [
+    "KEY",
+    "fingerprint_of",
+    "read_mark",
+    "read_spool",
+    "recover",
+    "replaced_whole",
+    "shaped",
+    "spool_bars",
+    "stage",
+    "write_mark",
+    "write_tables",
+    "write_year",
+]
 
 _OPTIONAL = {"up_limit": pa.float64(), "down_limit": pa.float64(), "is_st": pa.bool_()}
 _MARK = "source.json"
+KEY = ("ts_code", "trade_date")
 
 
-def stage(source: MarketSource, folder: Path, progress: Progress = SILENT) -> Path:
+def stage(
+    source: MarketSource,
+    folder: Path,
+    progress: Progress = SILENT,
+    former: Mapping[str, str] | None = None,
+) -> Path:
     """Write a source as the folder of tables that ``data/SCHEMA.md`` describes.
 
     The folder appears whole once everything is written, and replaces an older one that an
@@ -35,6 +58,8 @@ def stage(source: MarketSource, folder: Path, progress: Progress = SILENT) -> Pa
     folder : Path
         New, or written by an earlier call.
     progress : Progress, optional
+    former : mapping of str to str, optional
+        A code that was given up -> the code of the company now.
 
     Returns
     -------
@@ -49,57 +74,95 @@ def stage(source: MarketSource, folder: Path, progress: Progress = SILENT) -> Pa
     StoreError
         If `folder` holds something that no earlier call wrote.
     """
-    mark = folder / _MARK
-    print_ = source.fingerprint()
-    if folder.exists():
-        if not mark.is_file():
-            raise StoreError(
-                f"`staging` must be a new folder; got {str(folder)!r}, which holds something"
-                " else; choose another name or remove it"
+    recover(folder)
+    print_ = fingerprint_of(source, former)
+    if folder.exists() and read_mark(folder).get("fingerprint") == print_:
+        return folder
+    with replaced_whole(folder) as partial:
+        spool = spool_bars(source.bars(None), source.kind, partial)
+        if not spool:
+            raise DataError(
+                "`bars` must hold rows; got none from the source; check its path and span"
             )
-        if json.loads(mark.read_text(encoding="utf-8")).get("fingerprint") == print_:
-            return folder
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "bars").mkdir(parents=True)
-    try:
-        sessions, codes, flags = _write_bars(source, partial, progress)
-        _write_tables(source, partial, sessions, codes, flags)
-        found: dict[str, Any] = {
-            "kind": source.kind,
-            "recognised": source.describe(),
-            "lacks": source.lacks(),
-            "fingerprint": print_,
-        }
-        text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False)
-        (partial / _MARK).write_text(text + "\n", encoding="utf-8")
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with progress.stage("stage bars", len(spool)) as tick:
+            for year in sorted(spool):
+                write_year(read_spool(spool.pop(year)), partial, year)
+                tick(1, str(year))
+        write_tables(source, partial, former)
+        write_mark(source, partial, print_)
     return folder
 
 
-def _write_bars(
-    source: MarketSource, folder: Path, progress: Progress
-) -> tuple[pa.Array, list[str], pa.Table | None]:
-    """Spool bars by year, then sort each year; return sessions, codes and ST flags."""
+def recover(folder: Path) -> None:
+    """Put back the tables that a killed call had moved aside, and drop what it left half done."""
+    old = _old(folder)
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
+    shutil.rmtree(folder.with_name(folder.name + ".partial"), ignore_errors=True)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".old")
+
+
+@contextmanager
+def replaced_whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill; it takes its place once it is whole."""
+    partial = folder.with_name(folder.name + ".partial")
+    (partial / "bars").mkdir(parents=True)
+    try:
+        yield partial
+        if folder.exists():
+            folder.rename(_old(folder))
+        partial.rename(folder)
+        shutil.rmtree(_old(folder), ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_mark(folder: Path) -> dict[str, Any]:
+    mark = folder / _MARK
+    if not mark.is_file():
+        raise StoreError(
+            f"`staging` must be a new folder; got {str(folder)!r}, which holds something"
+            " else; choose another name or remove it"
+        )
+    return json.loads(mark.read_text(encoding="utf-8"))
+
+
+def fingerprint_of(source: MarketSource, former: Mapping[str, str] | None) -> str:
+    print_ = source.fingerprint()
+    return f"{print_} {sorted(former.items())}" if former else print_
+
+
+def write_mark(source: MarketSource, folder: Path, print_: str) -> None:
+    found: dict[str, Any] = {
+        "kind": source.kind,
+        "recognised": source.describe(),
+        "lacks": source.lacks(),
+        "fingerprint": print_,
+    }
+    text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False)
+    (folder / _MARK).write_text(text + "\n", encoding="utf-8")
+
+
+def spool_bars(tables: Iterator[pa.Table], kind: str, folder: Path) -> dict[int, Path]:
+    """Write bars to one Arrow file a year, as they come."""
     writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
     files: dict[int, Path] = {}
     sinks = []
     try:
-        for table in source.bars(None):
+        for table in tables:
             for name in BARS_SCHEMA.names:
                 if name not in table.column_names:
                     raise DataError(
                         f"`{name}` must be a column of the bars; got"
-                        f" {', '.join(table.column_names)} from {source.kind}; add it"
+                        f" {', '.join(table.column_names)} from {kind}; add it"
                     )
-            full = _shaped(table)
+            full = shaped(table)
             years = pc.year(full["trade_date"])
             for year in pc.unique(years).to_pylist():
                 if year not in writers:
@@ -113,34 +176,24 @@ def _write_bars(
             writer.close()
         for sink in sinks:
             sink.close()
-    if not files:
-        raise DataError("`bars` must hold rows; got none from the source; check its path and span")
-    codes: set[str] = set()
-    days: list[pa.Array] = []
-    flags = []
-    with progress.stage("stage bars", len(files)) as tick:
-        for year in sorted(files):
-            with pa.OSFile(str(files[year]), "rb") as stream:
-                table = pa.ipc.open_file(stream).read_all()
-            table = table.sort_by([("ts_code", "ascending"), ("trade_date", "ascending")])
-            codes.update(pc.unique(table["ts_code"]).to_pylist())
-            days.append(pc.unique(table["trade_date"]))
-            if table["is_st"].null_count < len(table):
-                flags.append(table.select(["ts_code", "trade_date", "is_st"]))
-            empty = [c for c in _OPTIONAL if table[c].null_count == len(table)]
-            table = table.drop_columns([*empty, *({"is_st"} - set(empty))])
-            path = folder / "bars" / f"bars_{year}.parquet"
-            pq.write_table(table, path, compression="zstd", use_dictionary=["ts_code"])
-            files[year].unlink()
-            tick(1, path.name)
-    every = pa.concat_arrays(
-        [d.combine_chunks() if isinstance(d, pa.ChunkedArray) else d for d in days]
-    )
-    sessions = every.take(pc.sort_indices(every))
-    return sessions, sorted(codes), pa.concat_tables(flags) if flags else None
+    return files
 
 
-def _shaped(table: pa.Table) -> pa.Table:
+def read_spool(file: Path) -> pa.Table:
+    with pa.OSFile(str(file), "rb") as stream:
+        table = pa.ipc.open_file(stream).read_all()
+    file.unlink()
+    return table
+
+
+def write_year(table: pa.Table, folder: Path, year: int) -> None:
+    table = table.sort_by([("ts_code", "ascending"), ("trade_date", "ascending")])
+    table = table.drop_columns([c for c in _OPTIONAL if table[c].null_count == len(table)])
+    path = folder / "bars" / f"bars_{year}.parquet"
+    pq.write_table(table, path, compression="zstd", use_dictionary=["ts_code"])
+
+
+def shaped(table: pa.Table) -> pa.Table:
     columns = {f.name: table[f.name].cast(f.type) for f in BARS_SCHEMA}
     for name, kind in _OPTIONAL.items():
         given = name in table.column_names
@@ -148,21 +201,46 @@ def _shaped(table: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _write_tables(
-    source: MarketSource,
-    folder: Path,
-    sessions: pa.Array,
-    codes: list[str],
-    flags: pa.Table | None,
+def write_tables(
+    source: MarketSource, folder: Path, former: Mapping[str, str] | None = None
 ) -> None:
+    """Write every table beside the bars, completed from the bars where the source lacks it."""
+    codes: set[str] = set()
+    sessions: list[npt.NDArray[np.datetime64]] = []
+    flags = []
+    for path in sorted((folder / "bars").glob("*.parquet")):
+        file = pq.ParquetFile(path)
+        flagged = "is_st" in file.schema_arrow.names
+        table = file.read(columns=[*KEY, "is_st"] if flagged else list(KEY))
+        codes.update(pc.unique(table["ts_code"].cast(pa.string())).to_pylist())
+        sessions.append(
+            pc.unique(table["trade_date"]).to_numpy(zero_copy_only=False).astype("datetime64[D]")
+        )
+        if flagged:
+            flags.append(table.set_column(0, "ts_code", table["ts_code"].cast(pa.string())))
     for name in TABLES:
         table = source.table(name)
         if table is None and name == "calendar":
-            table = pa.table({"trade_date": sessions})
-        if table is None and name == "stocks":
-            none = pa.nulls(len(codes), pa.date32())
-            table = pa.table({"ts_code": codes, "list_date": none, "delist_date": none})
-        if table is None and name == "st" and flags is not None:
-            table = flags_as_intervals(flags)
+            table = pa.table({"trade_date": pa.array(np.unique(np.concatenate(sessions)))})
+        if name == "stocks":
+            table = _stocks(table, codes, dict(former or {}))
+        if table is None and name == "st" and flags:
+            table = flags_as_intervals(pa.concat_tables(flags))
         if table is not None:
             pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+
+
+def _stocks(table: pa.Table | None, codes: set[str], former: dict[str, str]) -> pa.Table:
+    """Return the listings of what has bars; a code that was given up is no stock of its own."""
+    present = sorted({former.get(code, code) for code in codes})
+    if table is None:
+        none = pa.nulls(len(present), pa.date32())
+        table = pa.table({"ts_code": present, "list_date": none, "delist_date": none})
+    table = table.filter(pc.is_in(table["ts_code"], pa.array(present, pa.string())))
+    if former:
+        old = {new: given_up for given_up, new in former.items()}
+        given = [old.get(code) for code in table["ts_code"].to_pylist()]
+        if "former_code" in table.column_names:
+            table = table.drop_columns(["former_code"])
+        table = table.append_column("former_code", pa.array(given, pa.string()))
+    return table

@@ -217,6 +217,35 @@ class Store:
         """
         return self._level(self._pool(pool)["index_code"])
 
+    def index_weights(self, pool: str) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray] | None:
+        """Return the index's own weights as the source gives them, or None.
+
+        Returns
+        -------
+        rows, columns : ndarray of int32, shape [R]
+            Session and stock of each weight, by session; known after the session's close.
+        weight : ndarray of float64, shape [R]
+            Fractions of 1.
+
+        Raises
+        ------
+        StoreError
+            If the store has no such pool.
+        """
+        code = self._pool(pool)["index_code"]
+        if "index_weights.parquet" not in self.manifest["files"]:
+            return None
+        import pyarrow.parquet as pq
+
+        file = self.path / "index_weights.parquet"
+        # A single file, not a data set: its name holds no key to guess.
+        table = pq.ParquetFile(file).read()
+        mine = np.asarray(table["index_code"].to_pylist(), dtype=object) == code
+        if not mine.any():
+            return None
+        rows, columns, weight = (table[k].to_numpy()[mine] for k in ("t", "n", "weight"))
+        return rows, columns, weight
+
     def index_level_for_timing(self, pool: str) -> npt.NDArray[np.float64]:
         """Return the index closes, completed by a stand-in before its first level, shape [T].
 

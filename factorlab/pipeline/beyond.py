@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_enhancement", "add_seeds", "add_styles", "sessions_before", "style_panels"]
 
+# Fewer weekly problems than this are solved sooner than other processes start.
+WORTH_PROCESSES = 300
 # Sessions before an enhancement's first signal from which its risk model learns.
 RISK_HISTORY = 505
 
@@ -128,13 +130,17 @@ def add_enhancement(
     progress: Progress,
 ) -> None:
     """Add the tables of exhibits 23 to 26."""
-    from factorlab.portfolio.build import enhance_indices
+    from factorlab.portfolio.build import enhance_indices, enhancement_span
+    from factorlab.portfolio.parallel import usable_cores
     from factorlab.styles import cached_exposures, fit_risk_model
 
     span = config.evaluation
     name = config.enhancement.model or _enhanced_model(list(panels))
     rows = _style_rows(store, span, sessions_before(config))
     exposures = cached_exposures(out / "styles", store, rows, universe.mask)
+    weeks = len(enhancement_span(store, span.start, span.end)[0])
+    many = weeks * len(config.enhancement.pools) >= WORTH_PROCESSES
+    workers = (config.training.workers or usable_cores()) if many else 1
     tables = enhance_indices(
         store,
         panels[name],
@@ -146,6 +152,7 @@ def add_enhancement(
         span.annualisation,
         progress,
         fit_risk_model(store, exposures, universe.mask) if store.industry_names else None,
+        workers,
     )
     for table in tables.values():
         if "model" in table.columns:

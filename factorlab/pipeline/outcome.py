@@ -115,6 +115,7 @@ def about_store(store: Store, universe: Universe) -> dict[str, Any]:
         "simulated": store.simulated,
         "data_span": [str(store.dates[0]), str(store.dates[-1])],
         "hashes": {"store": store.hash},
+        "index_weights": [p for p in store.pools if store.index_weights(p) is not None],
         "ledgers": json.loads(ledger.to_json(orient="records")),
     }
 

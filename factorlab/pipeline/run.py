@@ -141,11 +141,19 @@ def plan(
 
 def _ingest(config: RunConfig, progress: Progress) -> None:
     """Make the store of a run's source, unless it holds that very input."""
-    from factorlab.market.ingest import ingest
+    from factorlab.market.acquire import acquire
 
-    if config.data.source is None:
+    data = config.data
+    if data.source is None:
         return
-    result = ingest(config.data.source, config.data.store, progress=progress)
+    result = acquire(
+        data.source,
+        data.store,
+        form=data.format,
+        options=data.options,
+        former=data.former_codes,
+        progress=progress,
+    ).ingest
     verb = "is up to date" if result.skipped else "was made"
     progress.say(f"store {config.data.store} {verb} ({result.hash[:12]})")
 

@@ -12,7 +12,7 @@ from factorlab.evaluation.schedule import periods
 from factorlab.evaluation.span import Span
 
 if TYPE_CHECKING:
-    from factorlab.portfolio.backtest import Enhanced
+    from factorlab.portfolio.backtest import Enhanced, Inputs
     from factorlab.styles import RiskModel
 
 __all__ = ["PARTS", "attribution_table", "expected_tracking_error"]
@@ -23,42 +23,31 @@ Array = npt.NDArray[np.float64]
 PARTS = ("styles", "industries", "specific", "unexplained", "stand_in", "cost")
 
 
-def expected_tracking_error(
-    result: Enhanced,
-    weights: Array,
-    benchmark: Array,
-    model: RiskModel,
-    signals: npt.NDArray[np.int64],
-) -> Array:
+def expected_tracking_error(weights: Array, inputs: Inputs) -> Array:
     """Return the risk model's annual tracking error of each rebalance, from its signal session.
 
     ``TE = sqrt(252 · a' (X F X' + D) a)`` with ``a = w − w_b`` after the trade.
 
     Parameters
     ----------
-    result : Enhanced
-    weights, benchmark : ndarray of float64, shape [K, N]
-        After each trade; of the index at the signal.
-    model : RiskModel
-    signals : ndarray of int64, shape [K]
-        Rows of the store.
+    weights : ndarray of float64, shape [K, N]
+        After each trade.
+    inputs : Inputs
 
     Returns
     -------
     ndarray of float64, shape [K]
-        Decimals; NaN where the model has too short a history. A stock without specific risk
-        counts with that of the median stock.
+        Decimals; NaN where the model has too short a history, or there is none.
     """
-    out = np.full(len(signals), np.nan)
-    for k, row in enumerate(signals.tolist()):
-        if row - model.exposures.rows.start < model.settings.min_sessions:
-            continue
-        risk = model.covariance(row)
-        active = weights[k] - benchmark[k]
-        lean = active @ risk.exposures
-        specific = np.where(np.isnan(risk.specific), np.nanmedian(risk.specific), risk.specific)
-        variance = max(float(lean @ risk.covariance @ lean), 0.0) + float(active**2 @ specific)
-        out[k] = np.sqrt(risk.annualisation * variance)
+    out = np.full(len(weights), np.nan)
+    if inputs.risk is None:
+        return out
+    for k in range(len(weights)):
+        active = weights[k] - inputs.benchmark[k]
+        held = np.flatnonzero(active)
+        risk = inputs.risk.active(k, held, inputs.industry[k, held], inputs.styles[:, k][:, held])
+        if risk is not None:
+            out[k] = np.sqrt(risk.variance(active[held]))
     return out
 
 

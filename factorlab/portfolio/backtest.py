@@ -9,10 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.cross_section import zscore
+from factorlab.errors import ConfigError
 from factorlab.evaluation.schedule import Schedule
 from factorlab.evaluation.span import Span
-from factorlab.portfolio.facts import TradeState
-from factorlab.portfolio.problem import Limits, Week, residuals
+from factorlab.portfolio.facts import SignalRisk, TradeState
+from factorlab.portfolio.problem import ActiveRisk, Limits, Week
+from factorlab.portfolio.quadratic import solve_quadratic
+from factorlab.portfolio.records import (
+    event,
+    industry_name,
+    log_exposures,
+    log_frozen,
+    log_week,
+)
 from factorlab.portfolio.relax import relax
 from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.portfolio.solver import WeeklySolver
@@ -49,6 +58,8 @@ class Inputs:
         -1 where unknown, which counts as an industry of its own.
     state : TradeState
     style_names, industry_names : tuple of str
+    risk : SignalRisk, optional
+        For what active weights risk, and its price where there is one.
     """
 
     span: Span
@@ -62,6 +73,7 @@ class Inputs:
     state: TradeState
     style_names: tuple[str, ...]
     industry_names: tuple[str, ...]
+    risk: SignalRisk | None = None
 
 
 @dataclass(eq=False)
@@ -102,7 +114,8 @@ def enhance(
 ) -> Enhanced:
     """Rebalance, pay the cost, and let the weights drift to the next trade.
 
-    The target of each week solves `problem.Week` with α the z-scored score; a stock without one
+    The target of each week solves `problem.Week` with α the z-scored score (less the price of
+    active risk where the settings have one; that optimum is unique); a stock without a score
     counts as average and is not bought unless the index holds it, and neither is one that lacks a
     constrained exposure. A delisted holding is paid its last price, which is invested at the next
     trade. A week without a portfolio that keeps all limits is relaxed, and logged; one without any
@@ -139,17 +152,17 @@ def enhance(
         start = start / total
         gone = (start > 0) & (span.gone <= t)
         for column in np.flatnonzero(gone):
-            out.events.append(_event(date, "delisted, paid out", assets[column], start[column]))
+            out.events.append(event(date, "delisted, paid out", assets[column], start[column]))
         start[gone] = 0.0
         week, columns, lacking = _week(inputs, k, start)
-        weights, limits, note = _solve(out, solver, week, columns, settings, inputs, date)
-        _log_frozen(out, week, limits, columns, assets, date)
+        weights, limits, note = _solve(out, solver, week, columns, settings, inputs, k)
+        log_frozen(out, week, limits, columns, assets, date)
         turnover = float(np.abs(weights - week.start).sum())
         cost = settings.cost * turnover
         nav *= 1.0 - cost
-        _log_week(out, week, limits, weights, date, turnover, cost, note)
+        log_week(out, week, limits, weights, date, turnover, cost, note)
         out.weeks[-1]["without_exposure"] = float(weights[lacking].sum())
-        _log_exposures(out, week, weights, inputs, settings, k, date)
+        log_exposures(out, week, weights, inputs, settings, k, date)
         for i in np.flatnonzero((weights > 0) | (week.benchmark > 0)).tolist():
             out.holdings.append(
                 {
@@ -220,7 +233,7 @@ def _solve(
     columns: npt.NDArray[np.int64],
     settings: EnhancementSettings,
     inputs: Inputs,
-    date: np.datetime64,
+    k: int,
 ) -> tuple[Array, Limits, str]:
     """Solve a week, relaxed where it must be; return weights, the limits they keep, and a note."""
     limits = Limits.of(
@@ -232,15 +245,15 @@ def _solve(
         members=settings.members,
         turnover=settings.turnover,
     )
+    date = inputs.span.dates[int(inputs.schedule.trade[k])]
+    # Whether any portfolio keeps the limits is for the linear program to say, whatever is asked.
     found, note = solver.solve(week, limits, columns), "optimal"
     if found is None:
         wider = relax(week, limits)
         if wider is not None:
             limits, slacks = wider
             found, note = solver.solve(week, limits, columns), "relaxed"
-            k = int(np.searchsorted(inputs.span.dates, date))
-            week_number = int(np.searchsorted(inputs.schedule.trade, k))
-            names = np.array(inputs.style_names)[inputs.usable[:, week_number]]
+            names = np.array(inputs.style_names)[inputs.usable[:, k]]
             for slack in slacks:
                 item = ""
                 if slack.group == "deviation":
@@ -248,95 +261,38 @@ def _solve(
                 elif slack.group == "style":
                     item = str(names[slack.item])
                 elif slack.group == "industry":
-                    item = _industry(inputs, slack.item)
+                    item = industry_name(inputs, slack.item)
                 out.relaxed.append(
                     {"date": date, "group": slack.group, "item": item, "slack": slack.slack}
                 )
     if found is None:
         out.relaxed.append({"date": date, "group": "no portfolio", "item": "", "slack": np.nan})
         return week.start, limits, "kept"
-    weights = np.where(found.weights < DUST, 0.0, found.weights)
-    return weights, limits, note
+    weights = found.weights
+    if settings.risk_aversion > 0:
+        risk = _active_risk(inputs, k, columns)
+        best = solve_quadratic(week, limits, risk, settings.risk_aversion)
+        if not best.solved:
+            item = f"quadratic program: {best.status}"
+            out.relaxed.append({"date": date, "group": "no optimum", "item": item, "slack": np.nan})
+            return week.start, limits, "kept"
+        weights = best.weights
+    return np.where(weights < DUST, 0.0, weights), limits, note
 
 
-def _industry(inputs: Inputs, k: int) -> str:
-    return inputs.industry_names[k] if k < len(inputs.industry_names) else "unknown"
-
-
-def _event(date: np.datetime64, what: str, asset: str, weight: float) -> dict[str, Any]:
-    return {"date": date, "event": what, "asset": str(asset), "weight": float(weight)}
-
-
-def _log_frozen(
-    out: Enhanced,
-    week: Week,
-    limits: Limits,
-    columns: npt.NDArray[np.int64],
-    assets: npt.NDArray[np.str_],
-    date: np.datetime64,
-) -> None:
-    """Log holdings that tradability exempts from the deviation limit, and those frozen whole."""
-    stuck = (week.start > 0) & ~week.sellable & ~week.buyable
-    over = (week.start > limits.high) & ~week.sellable
-    under = (week.start < limits.low) & ~week.buyable
-    for what, which in (
-        ("frozen at its weight", stuck & ~over & ~under),
-        ("over its limit and not sellable", over),
-        ("under its limit and not buyable", under),
-    ):
-        for i in np.flatnonzero(which):
-            out.events.append(_event(date, what, assets[columns[i]], week.start[i]))
-
-
-def _log_week(
-    out: Enhanced,
-    week: Week,
-    limits: Limits,
-    weights: Array,
-    date: np.datetime64,
-    turnover: float,
-    cost: float,
-    note: str,
-) -> None:
-    broken = residuals(week, limits, weights)
-    if note == "kept":
-        broken = dict.fromkeys(broken, 0.0)
-    out.weeks.append(
-        {
-            "date": date,
-            "status": note,
-            "two_way_turnover": turnover,
-            "cost": cost,
-            "names": int(np.count_nonzero(weights)),
-            "member_share": float(weights[week.member].sum()),
-            "active_share": float(np.abs(weights - week.benchmark).sum() / 2),
-            "alpha": float(week.alpha @ weights),
-            "cash": float(1.0 - weights.sum()),
-            "worst_residual": max(broken.values()),
-        }
+def _active_risk(inputs: Inputs, k: int, columns: npt.NDArray[np.int64]) -> ActiveRisk:
+    """The risk of the candidates at a signal session."""
+    if inputs.risk is None:
+        raise ConfigError(
+            "`enhancement.risk_aversion` must be 0 without a risk model; got a store without"
+            " industries; ingest an industry table"
+        )
+    risk = inputs.risk.active(
+        k, columns, inputs.industry[k, columns], inputs.styles[:, k][:, columns]
     )
-
-
-def _log_exposures(
-    out: Enhanced,
-    week: Week,
-    weights: Array,
-    inputs: Inputs,
-    settings: EnhancementSettings,
-    k: int,
-    date: np.datetime64,
-) -> None:
-    active = weights - week.benchmark
-    names = np.array(inputs.style_names)[inputs.usable[:, k]]
-    for name, value in zip(names, week.styles @ active, strict=True):
-        out.exposures.append(
-            {"date": date, "kind": "style", "name": str(name), "active": float(value),
-             "limit": settings.style}
-        )  # fmt: skip
-    by_group = np.bincount(week.industry, active, len(inputs.industry_names) + 1)
-    present = np.bincount(week.industry, minlength=len(inputs.industry_names) + 1) > 0
-    for g in np.flatnonzero(present).tolist():
-        out.exposures.append(
-            {"date": date, "kind": "industry", "name": _industry(inputs, g),
-             "active": float(by_group[g]), "limit": settings.industry}
-        )  # fmt: skip
+    if risk is None:
+        raise ConfigError(
+            "`enhancement.risk_aversion` must be 0 where the risk model has too short a history;"
+            f" got a signal on {inputs.risk.dates[k]}; start the evaluation later"
+        )
+    return risk

@@ -7,13 +7,54 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GROUPS", "Limits", "Week", "residuals", "trade_bounds"]
+__all__ = ["GROUPS", "ActiveRisk", "Limits", "Week", "residuals", "trade_bounds"]
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 #: Constraints that give way, first to last. Budget, long-only and tradability never do.
 GROUPS = ("turnover", "deviation", "style", "industry", "members")
+
+
+@dataclass(frozen=True, eq=False)
+class ActiveRisk:
+    """The risk of active weights, over n candidates; variances a year.
+
+    ``TE² = a' (root root' + diag(specific)) a``.
+
+    Attributes
+    ----------
+    root : ndarray of float64, shape [n, K']
+        ``X R`` with ``R R' = F``, the covariance of K' factors.
+    specific : ndarray of float64, shape [n]
+        Above 0.
+    """
+
+    root: Array
+    specific: Array
+
+    @classmethod
+    def of(cls, exposures: Array, covariance: Array, specific: Array, periods: int) -> ActiveRisk:
+        """Return the risk a year of a daily factor model.
+
+        Parameters
+        ----------
+        exposures : ndarray of float64, shape [n, K']
+        covariance : ndarray of float64, shape [K', K']
+            Daily, without negative eigenvalue but for rounding.
+        specific : ndarray of float64, shape [n]
+            Daily variances.
+        periods : int
+            Sessions a year.
+        """
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(periods * np.maximum(values, 0.0))
+        return cls(exposures @ root, periods * specific)
+
+    def variance(self, active: Array) -> float:
+        """Return TE² of active weights, shape [n]."""
+        lean = active @ self.root
+        return float(lean @ lean) + float(active**2 @ self.specific)
 
 
 @dataclass(frozen=True, eq=False)

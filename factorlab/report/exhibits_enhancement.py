@@ -213,11 +213,20 @@ def _notes(inputs: Inputs) -> list[str]:
         " {style:g}, industry {industry:g}, members at least {members:g}, two-way turnover"
         " {turnover:g}; cost {cost:g} of what is traded."
     )
-    return [text.format(**limits)]
+    notes = [text.format(**limits)]
+    aversion = limits.get("risk_aversion", 0.0)
+    if aversion > 0:
+        notes.append(
+            f"目标：α'w − {aversion:g} × 跟踪误差²（年化，风险模型）。Objective: score less"
+            f" {aversion:g} × the variance of active weights a year, by the risk model."
+        )
+    return notes
 
 
 def _stand_in(inputs: Inputs, pool: str) -> list[str]:
     """Say what stands in for the index's weights, and how far it strays, by year."""
+    if pool in inputs.run.index_weights:
+        return ["指数权重取自数据源。 Index weights are the source's own."]
     frame = inputs.table("enhancement_stand_in", pool=pool)
     if frame.empty:
         return []

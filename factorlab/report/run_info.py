@@ -36,6 +36,8 @@ class RunInfo:
     training : DataFrame, optional
         One row a training: model, loss, seed, year, epochs, best_epoch, days, stocks, spans of
         training and validation, val_rank_ic, params. Other columns are shown as they are.
+    index_weights : sequence of str
+        Pools whose own index weights the store holds; elsewhere the float cap stands in.
     command : str
         The command that makes the run again.
     created : str
@@ -54,6 +56,7 @@ class RunInfo:
     hashes: Mapping[str, str] = field(default_factory=dict)
     ledgers: pd.DataFrame | None = None
     training: pd.DataFrame | None = None
+    index_weights: Sequence[str] = ()
     command: str = ""
     created: str = ""
     timings: pd.DataFrame | None = None

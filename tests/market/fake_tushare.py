@@ -229,7 +229,8 @@ class FakeTushare:
             now = self.market.members_on(index, day)
             if now != last:
                 when = f"{day:%Y%m%d}"
-                part = {"index_code": index, "con_code": now, "trade_date": when, "weight": 1.0}
+                part = {"index_code": index, "con_code": now, "trade_date": when}
+                part["weight"] = 100 / len(now)
                 parts.append(pd.DataFrame(part))
             last = now
         return pd.concat(parts)

@@ -173,6 +173,6 @@ def test_a_market_of_the_required_tables_alone(make_store, tables):
     tables.others.clear()
     store = make_store(tables)
     assert store.pools == () and store.industry_names == ()
-    assert len(store.manifest["lacking"]) == 7
+    assert len(store.manifest["lacking"]) == 8
     assert not store["st"].any() and np.isnan(store["total_shares"]).all()
     assert store.fundamentals() is None

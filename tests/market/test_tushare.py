@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from factorlab.cli import main
 from factorlab.errors import ConfigError, DataError, FactorlabError
 from factorlab.market.ingest import ingest
-from factorlab.market.sources import tushare_api
+from factorlab.market.sources import tushare, tushare_api
 from factorlab.market.sources.base import open_source
 from factorlab.market.sources.tushare import TushareSource
 from factorlab.market.staging import stage
@@ -88,6 +88,12 @@ def test_the_store_is_that_of_the_tables(server, market, source, tmp_path):
     assert got["pools"] == want["pools"]
     assert got["industry_names"] == want["industry_names"]
     assert (store["st"] == 1).any()
+    weights = pd.read_parquet(folder / "index_weights.parquet")
+    mine = weights[(weights["index_code"] == "000905.SH")]
+    day = mine["trade_date"].iloc[-1]
+    members = market.members_on("000905.SH", pd.Timestamp(day))
+    assert mine["ts_code"][mine["trade_date"] == day].tolist() == members
+    assert (mine["weight"][mine["trade_date"] == day] - 1 / len(members)).abs().max() < 1e-12
     # The service's own limits stand beside: 10 % from the previous close.
     row = market.bars[market.bars["trade_date"] == "2021-07-01"].iloc[3]
     t, n = np.searchsorted(store.dates, np.datetime64("2021-07-01")), row["ts_code"]
@@ -362,9 +368,36 @@ def test_open_source_takes_the_options(server, tmp_path):
     assert Path(tmp_path / "y.fetch" / "daily" / "2021-08-02.parquet").is_file()
 
 
+def test_factorlab_update_appends_new_sessions_and_takes_restatements(
+    server, market, tmp_path, monkeypatch
+):
+    spec, out = "tushare:2021-07-05..", tmp_path / "x.store"
+    options = ["--calls-per-minute", "9999", "--quiet"]
+    monkeypatch.setattr(tushare, "exchange_today", lambda: date(2021, 8, 3))
+    made = CliRunner().invoke(main, ["ingest", spec, "--out", str(out), *options])
+    assert made.exit_code == 0, made.output
+    bars = server.market.bars
+    row = bars.index[bars["trade_date"] == "2021-07-29"][0]
+    bars.loc[row, "amount"] += 1.0
+    server.asked.clear()
+    monkeypatch.setattr(tushare, "exchange_today", lambda: date(2021, 8, 13))
+    done = CliRunner().invoke(main, ["update", str(out), "--reread", "5"])
+    assert done.exit_code == 0, done.output
+    assert "8 new sessions with" in done.output
+    assert "1 rows restated since 2021-07-28" in done.output
+    days = [p["trade_date"] for n, p in server.asked if n == "daily"]
+    assert (min(days), max(days), len(days)) == ("20210728", "20210813", 13)
+    # The same as a store made at once.
+    monkeypatch.setattr(tushare, "exchange_today", lambda: date(2021, 8, 14))
+    whole = tmp_path / "whole.store"
+    assert CliRunner().invoke(main, ["ingest", spec, "--out", str(whole), *options]).exit_code == 0
+    assert Store.open(out).hash == Store.open(whole).hash
+
+
 def test_options_of_another_kind_of_source_are_refused(server, tmp_path):
     wrong = CliRunner().invoke(main, ["ingest", SPAN, "--unit", "shares and CNY"])
     assert wrong.exit_code == 2
-    assert "`--unit` must go with vendors' files; got it with tushare" in wrong.output
+    assert "`unit` must be an option of the source; got it with tushare" in wrong.output
+    (tmp_path / "bars.csv").write_text("date,code\n")
     wrong = CliRunner().invoke(main, ["ingest", str(tmp_path), "--calls-per-minute", "9"])
-    assert "`--calls-per-minute` must go with tushare: and baostock:" in wrong.output
+    assert "`calls_per_minute` must be an option of the source; got it with files" in wrong.output

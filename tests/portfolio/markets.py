@@ -37,3 +37,27 @@ def week(seed: int = 0, n: int = 400, first: bool = False, start: str = "benchma
 def limits(of: Week, **changes: float) -> Limits:
     """Return the report's limits, some of them changed."""
     return Limits.of(of, GROUPS, **(LIMITS | changes))
+
+
+def rules(of: Week, asked: Limits, w) -> list:
+    """Return the week's constraints on a cvxpy variable, written from the definitions."""
+    import cvxpy
+
+    active = w - of.benchmark
+    onehot = np.equal.outer(np.arange(len(asked.industry_low)), of.industry).astype(float)
+    low = np.where(of.buyable, asked.low, np.minimum(asked.low, of.start))
+    high = np.where(of.sellable, asked.high, np.maximum(asked.high, of.start))
+    out = [
+        cvxpy.sum(w) == 1,
+        w >= np.maximum(low, np.where(of.sellable, 0.0, of.start)),
+        w <= np.where(of.buyable, 1e3, of.start),
+        w <= np.where(of.buyable | ~of.sellable, high, np.minimum(high, of.start)),
+        of.styles @ active <= asked.style_high,
+        of.styles @ active >= asked.style_low,
+        onehot @ active <= asked.industry_high,
+        onehot @ active >= asked.industry_low,
+        cvxpy.sum(w[of.member]) >= asked.members,
+    ]
+    if np.isfinite(asked.turnover):
+        out.append(cvxpy.norm1(w - of.start) <= asked.turnover)
+    return out

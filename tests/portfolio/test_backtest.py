@@ -180,6 +180,29 @@ def test_foresight_earns_much_within_every_limit(sim_store) -> None:
     assert made["enhancement_weekly"]["worst_residual"].max() <= 1e-8
 
 
+def test_a_price_of_risk_lowers_it_within_the_same_limits(sim_store, tables) -> None:
+    universe = scoring_universe(sim_store, UniverseSettings(look_back=30)).mask
+    dates = sim_store.dates
+    start, end = str(dates[-150]), str(dates[-5])
+    exposures = style_exposures(sim_store, slice(len(dates) - 260, len(dates)), universe=universe)
+    score = baseline("reversal_20", sim_store, universe)
+    settings = EnhancementSettings(
+        pools=("csi300",), deviation=0.05, industry=0.1, risk_aversion=50.0
+    )
+    with pytest.raises(ConfigError, match="`enhancement.risk_aversion` must be 0 without a risk"):
+        enhance_indices(sim_store, score, exposures, settings, universe, start, end)
+    risk = fit_risk_model(sim_store, exposures, universe, RiskSettings(min_sessions=20))
+    made = enhance_indices(sim_store, score, exposures, settings, universe, start, end, risk=risk)
+    weekly, before = (x["enhancement_weekly"] for x in (made, tables[0]))
+    assert weekly["worst_residual"].max() <= 1e-8
+    assert set(weekly["status"]) <= {"optimal", "relaxed"}
+    both = weekly["expected_tracking_error"], before["expected_tracking_error"]
+    assert both[0].mean() < 0.9 * both[1].mean()
+    assert weekly["alpha"].mean() < before["alpha"].mean()
+    with pytest.raises(ConfigError, match="`enhancement.risk_aversion` must be 0 or a positive"):
+        EnhancementSettings(risk_aversion=-1.0)
+
+
 def test_no_look_ahead(sim_store, tables) -> None:
     """Scores after a signal do not change what was held before."""
     made, settings = tables

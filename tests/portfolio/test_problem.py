@@ -13,7 +13,7 @@ import pytest
 from factorlab.portfolio.problem import Limits, Week, residuals
 from factorlab.portfolio.relax import relax
 from factorlab.portfolio.solver import WeeklySolver
-from tests.portfolio.markets import GROUPS, LIMITS, limits, week
+from tests.portfolio.markets import LIMITS, limits, rules, week
 
 
 def hand() -> Week:
@@ -59,24 +59,7 @@ def test_optimal_and_within_limits_beside_another_solver(seed: int, start: str) 
         found = solver.solve(of, asked, np.arange(len(of.alpha)))
     assert max(residuals(of, asked, found.weights).values()) <= 1e-8
     w = cvxpy.Variable(len(of.alpha))
-    active = w - of.benchmark
-    onehot = np.equal.outer(np.arange(GROUPS), of.industry).astype(float)
-    low = np.where(of.buyable, asked.low, np.minimum(asked.low, of.start))
-    high = np.where(of.sellable, asked.high, np.maximum(asked.high, of.start))
-    rules = [
-        cvxpy.sum(w) == 1,
-        w >= np.maximum(low, np.where(of.sellable, 0.0, of.start)),
-        w <= np.where(of.buyable, 1e3, of.start),
-        w <= np.where(of.buyable | ~of.sellable, high, np.minimum(high, of.start)),
-        of.styles @ active <= asked.style_high,
-        of.styles @ active >= asked.style_low,
-        onehot @ active <= asked.industry_high,
-        onehot @ active >= asked.industry_low,
-        cvxpy.sum(w[of.member]) >= asked.members,
-    ]
-    if not of.first:
-        rules.append(cvxpy.norm1(w - of.start) <= asked.turnover)
-    problem = cvxpy.Problem(cvxpy.Maximize(of.alpha @ w), rules)
+    problem = cvxpy.Problem(cvxpy.Maximize(of.alpha @ w), rules(of, asked, w))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         problem.solve(solver="CLARABEL", tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.report import build_report
 from tests.report.pages import read_page
 from tests.report.synthetic import PERIODS, synthetic_run, synthetic_tables
@@ -131,3 +134,14 @@ def test_without_an_enhancement_the_exhibits_say_so(tmp_path):
     page = build_report(synthetic_run(), synthetic_tables(), tmp_path / "report")
     for number in ("23", "24", "25", "26"):
         assert "no data for this exhibit" in read_page(page).sections[f"exhibit-{number}"]
+
+
+@pytest.mark.parametrize("aversion", [0.0, 12.5])
+def test_a_price_of_risk_is_named_where_there_is_one(tmp_path, aversion):
+    run = synthetic_run()
+    settings = EnhancementSettings(pools=POOLS, risk_aversion=aversion).to_dict()
+    run = dataclasses.replace(run, settings={**run.settings, "enhancement": settings})
+    tables = synthetic_tables() | enhancement("GRU-IC")
+    text = read_page(build_report(run, tables, tmp_path / "report")).sections["exhibit-26"]
+    assert "two-way turnover 0.3" in text.replace("\n", " ")
+    assert ("score less 12.5" in text) == (aversion > 0)

@@ -70,6 +70,7 @@ def stage_verdicts(store: Store, findings: Sequence[Finding]) -> list[Verdict]:
     levels = [pool for pool in store.pools if np.isfinite(store.index_close(pool)).any()]
     no_level = tuple(pool for pool in store.pools if pool not in levels)
     fundamentals = store.fundamentals() is not None
+    weights = any(store.index_weights(pool) is not None for pool in store.pools)
     needs: dict[str, list[tuple[bool, bool, str]]] = {
         # (there, needed, what is lost without it)
         "training": [
@@ -93,7 +94,7 @@ def stage_verdicts(store: Store, findings: Sequence[Finding]) -> list[Verdict]:
             (bool(store.pools), True, "index members"),
             (caps, True, "share counts: no weights of the index"),
             (bool(store.industry_names), True, "industries: no limit on them"),
-            (False, False, "index weights: members' float cap stands in for them"),
+            (weights, False, "index weights: members' float cap stands in for them"),
         ],
     }
     ids = {f.id: f for f in findings}

@@ -220,8 +220,6 @@ class QlibSource:
             return None
         prices = {n: v for n in _PRICES if (v := field(n, needed=True)) is not None}
         on = np.isfinite(prices["close"]) & (np.nan_to_num(volume) > 0) & (factor > 0)
-        if since is not None:
-            on &= self.days[start : start + size] >= np.datetime64(since)
         if not on.any():
             return None
         at = np.flatnonzero(on)
@@ -244,7 +242,11 @@ class QlibSource:
             "ts_code": pa.array([code] * len(at), pa.string()),
             "trade_date": pa.array(self.days[start + at]),
         }
-        return pa.table(columns | {n: pa.array(v, from_pandas=True) for n, v in out.items()})
+        table = pa.table(columns | {n: pa.array(v, from_pandas=True) for n, v in out.items()})
+        if since is None:
+            return table
+        # Cut last: a first row's previous close may lie before it.
+        return table.slice(int(np.searchsorted(self.days[start + at], np.datetime64(since))))
 
     def _pre_close(
         self, field: Any, at: npt.NDArray, f: npt.NDArray, close: npt.NDArray

@@ -22,6 +22,7 @@ __all__ = [
     "names_as_st",
     "snapshots_as_intervals",
     "stock_list",
+    "weights_table",
 ]
 
 _CODE = re.compile(r"\d{6}\.(SH|SZ|BJ)")
@@ -248,3 +249,28 @@ def levels_table(
             "close": pa.array([float(level) for level in levels]),
         }
     )
+
+
+def weights_table(index: str, frame: pd.DataFrame) -> tuple[pa.Table, int]:
+    """Return the table ``index_weights`` of one index, and how many dates were left out.
+
+    Parameters
+    ----------
+    index : str
+    frame : DataFrame
+        ``trade_date``, ``con_code``, ``weight`` (percent). A date whose weights do not sum to
+        100 within 2 says something else than the index's weights.
+    """
+    weight = pd.to_numeric(frame["weight"], errors="coerce") / 100
+    total = weight.groupby(frame["trade_date"]).transform(lambda w: w.sum(skipna=False))
+    whole = ((total - 1).abs() <= 0.02).to_numpy()
+    rows, odd = frame[whole], frame["trade_date"][~whole].nunique()
+    table = pa.table(
+        {
+            "index_code": pa.array([index] * len(rows), pa.string()),
+            "trade_date": pa.array(list(rows["trade_date"]), pa.date32()),
+            "ts_code": pa.array(rows["con_code"], pa.string()),
+            "weight": pa.array(weight[whole].to_numpy(dtype=np.float64)),
+        }
+    )
+    return table.sort_by([("trade_date", "ascending"), ("ts_code", "ascending")]), odd

@@ -28,6 +28,7 @@ from factorlab.market.sources.records import (
     names_as_st,
     snapshots_as_intervals,
     stock_list,
+    weights_table,
 )
 from factorlab.market.sources.tushare_api import FIELDS, TushareApi
 from factorlab.market.sources.tushare_pages import TusharePages
@@ -106,6 +107,7 @@ class TushareSource:
         pages = PageCache(cache, belongs)
         self.pages = TusharePages(api, pages, self.span, today or exchange_today(), progress)
         self._inside = [0.0, 0.0]
+        self._odd_weights: dict[str, int] = {}
 
     def describe(self) -> dict[str, Any]:
         """Say service, span, unit and what was dropped or restated."""
@@ -146,6 +148,7 @@ class TushareSource:
             ),
             "stocks": self._stocks,
             "members": self._members,
+            "index_weights": self._weights,
             "industry": self._industry,
             "shares": self._shares,
             "st": self._st,
@@ -167,6 +170,9 @@ class TushareSource:
             notes = self.pages.cache.every_note(f"index_weight/{index}").values()
             if notes and not sum(n.get("rows", 0) for n in notes):
                 out[f"members of {index}"] = f"no pool {POOLS[index]}"
+        for index, odd in self._odd_weights.items():
+            if odd:
+                out[f"weights of {index} on {odd} dates"] = "they do not sum to 1: left out"
         for name in ("daily_basic", "stk_limit"):
             empty = [
                 n for n in self.pages.cache.every_note(f"{name}/").values() if not n.get("rows", 0)
@@ -216,6 +222,16 @@ class TushareSource:
                     yield index, day, list(codes)
 
         return snapshots_as_intervals(snapshots())
+
+    def _weights(self) -> pa.Table | None:
+        tables = []
+        for index in POOLS:
+            rows = self.pages.rows(f"index_weight/{index}_")
+            table, odd = weights_table(index, rows)
+            tables.append(table)
+            self._odd_weights[index] = odd
+        whole = pa.concat_tables(tables)
+        return whole if len(whole) else None
 
     def _industry(self) -> pa.Table | None:
         frame = self.pages.rows("index_member_all/")

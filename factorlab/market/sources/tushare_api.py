@@ -33,7 +33,12 @@ FIELDS: dict[str, dict[str, str]] = {
     "daily_basic": _CODE_DAY | {"total_share": "number?", "float_share": "number?"},
     "stk_limit": _CODE_DAY | {"up_limit": "number?", "down_limit": "number?"},
     "index_daily": _CODE_DAY | {"close": "number"},
-    "index_weight": {"index_code": "text", "con_code": "text", "trade_date": "day"},
+    "index_weight": {
+        "index_code": "text",
+        "con_code": "text",
+        "trade_date": "day",
+        "weight": "number?",
+    },
     "namechange": {"ts_code": "text", "name": "text", "start_date": "day", "end_date": "day?"},
     "index_member_all": {
         "ts_code": "text",

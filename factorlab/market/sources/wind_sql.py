@@ -1,0 +1,403 @@
+"""A copy of Wind's database: PostgreSQL, MySQL or MariaDB, SQL Server, Oracle, SQLite, DuckDB.
+
+The tables and columns are Wind's (``AShareEODPrices`` and so on); `wind_names` finds them under
+any case and under the names a shop gave them, `wind_queries` holds the statements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factorlab.errors import ConfigError, DataError
+from factorlab.market.sources.units import PROVED, to_shares_and_cny
+from factorlab.market.sources.wind_names import WindNames
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["WindDatabase"]
+
+INDICES = ("000300.SH", "000905.SH", "000852.SH", "000985.CSI")
+# 399317.SZ stands in for 000985.CSI before its first level.
+LEVELS = (*INDICES, "399317.SZ")
+UNIT = "lots and thousand CNY"
+_LAST_OLD = date(2021, 7, 29)
+_BATCH = 100_000
+_CODE = r"^[0-9]{6}\.(SH|SZ|BJ)$"
+_DRIVERS = {
+    "postgresql": "psycopg",
+    "mysql": "pymysql",
+    "mariadb": "pymysql",
+    "mssql": "pyodbc",
+    "oracle": "oracledb",
+    "duckdb": "duckdb_engine",
+}
+_TEXT = {"ts_code", "index_code", "sw_code", "name"}
+_DAYS = {"trade_date", "start_date", "end_date", "list_date", "delist_date", "date", "period_end"}
+
+
+class WindDatabase:
+    """Market data in Wind's tables.
+
+    Volume is in lots of 100 shares and amount in thousand CNY, as Wind has them; amount / volume
+    must lie within low..high on at least 95 % of the rows. Rows without volume are suspended
+    sessions. Codes of other forms than 600519.SH (unlisted or old ones) are left out and counted.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy's: ``postgresql://user:password@host/database``.
+    tables, columns : mapping of str to str, optional
+        See `WindNames`.
+    schema : str, optional
+    st_types : sequence of str
+        Kinds of ``S_TYPE_ST`` that count as ST; S is special treatment, ST and *ST alike.
+    members_end_inclusive, st_end_inclusive : bool
+        Whether ``S_CON_OUTDATE`` is the last session of a membership, and ``REMOVE_DT`` the last
+        one of an ST interval, or the first after it.
+
+    Raises
+    ------
+    ConfigError
+        If the URL or a name is unknown, or SQLAlchemy or the driver is not installed.
+    DataError
+        If the database cannot be reached, or a table or column is missing.
+    """
+
+    kind = "sql"
+
+    def __init__(
+        self,
+        url: str,
+        tables: Mapping[str, str] | None = None,
+        columns: Mapping[str, str] | None = None,
+        schema: str | None = None,
+        st_types: Sequence[str] = ("S",),
+        members_end_inclusive: bool = True,
+        st_end_inclusive: bool = False,
+    ) -> None:
+        self._engine = _connect(url)
+        self._st_types = tuple(st_types)
+        self._inclusive = {"members": members_end_inclusive, "st": st_end_inclusive}
+        with self._reading("the tables' names"):
+            names = WindNames(tables or {}, columns or {}, schema).reflect(self._engine)
+        # Local: SQLAlchemy is an extra.
+        from factorlab.market.sources.wind_queries import Queries
+
+        self.names, self.queries = names, Queries(names)
+        self._lacks: dict[str, str] = {}
+        self._found: dict[str, Any] = {
+            "database": self._engine.dialect.name,
+            "tables": ", ".join(names.real[t] for t in names.found),
+            "unit": UNIT,
+            "st_types": ", ".join(st_types),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Say what was read; complete once the bars were read. Never host, user or password."""
+        return dict(self._found)
+
+    def fingerprint(self) -> str:
+        """Return a hash of every table's count, last date and sums, taken on the server."""
+        digest = hashlib.sha256(repr((self._st_types, sorted(self._inclusive.items()))).encode())
+        with self._reading("counts and sums") as connection:
+            for table in self.names.found:
+                if table in ("AShareDescription", "AShareIndustriesCode"):
+                    continue
+                row = connection.execute(self.queries.sums(table)).one()
+                digest.update(f"{table} {tuple(_plain(v) for v in row)}\n".encode())
+        return digest.hexdigest()
+
+    def bars(self, since: date | None = None) -> Iterator[pa.Table]:
+        """Yield bars year by year in pieces of 100,000 rows, by a cursor on the server."""
+        with self._reading("the span of AShareEODPrices") as connection:
+            first, last = (_day(v) for v in connection.execute(self.queries.span()).one())
+        if first is None or last is None:
+            raise DataError("`AShareEODPrices` must hold rows; got none; check the database")
+        first = max(first, since) if since else first
+        counts = {"rows": 0, "rows without volume": 0, "rows of other codes": 0}
+        proof = [0, 0]
+        for year in range(first.year, last.year + 1):
+            span = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
+            for table in self._read(self.queries.bars(*span), f"AShareEODPrices of {year}"):
+                kept = _known(table)
+                counts["rows of other codes"] += len(table) - len(kept)
+                traded = kept.filter(pc.fill_null(pc.greater(kept["volume"], 0), False))
+                counts["rows without volume"] += len(kept) - len(traded)
+                counts["rows"] += len(traded)
+                yield _scaled(traded, proof)
+        self._found |= {k: v for k, v in counts.items() if v}
+        if proof[0] < PROVED * proof[1]:
+            raise DataError(
+                "`S_DQ_VOLUME` and `S_DQ_AMOUNT` must be lots and thousand CNY, so that amount /"
+                f" volume lies in low..high; got {proof[0] / proof[1]:.1%} of {proof[1]:,} rows"
+                " there; map [data.sql.columns] to columns in Wind's units"
+            )
+        self._found["unit"] = f"{UNIT} (VWAP on {proof[0] / max(proof[1], 1):.3%})"
+
+    def table(self, name: str) -> pa.Table | None:
+        """Return a table beside the bars, None where the database lacks it."""
+        build = {
+            "calendar": (("AShareCalendar",), self._calendar),
+            "stocks": (("AShareDescription",), self._stocks),
+            "members": (("AIndexMembers",), self._members),
+            "index_weights": (("AIndexHS300FreeWeight",), self._weights),
+            "industry": (("AShareIndustriesCode",), self._industry),
+            "shares": (("AShareEODDerivativeIndicator",), self._shares),
+            "st": (("AShareST",), self._st),
+            "index_daily": (("AIndexEODPrices",), self._levels),
+            "fundamentals_quarterly": (("AShareEODDerivativeIndicator",), self._valuations),
+        }
+        if name not in build or not all(self.names.has(t) for t in build[name][0]):
+            return None
+        return build[name][1]()
+
+    def lacks(self) -> dict[str, str]:
+        """Say which tables are missing."""
+        cost = {
+            "AIndexMembers": "no pools: tests run on all stocks only",
+            "AShareIndustriesCode": "no industries: no neutralising",
+            "AShareEODDerivativeIndicator": "no share counts: no market values, no SIZE",
+            "AShareST": "ST stocks are not known: their limits are wrong",
+            "AIndexEODPrices": "no index levels: no excess returns",
+            "AIndexHS300FreeWeight": "index weights: the members' float cap stands in for them",
+        }
+        missing = {t: c for t, c in cost.items() if not self.names.has(t)}
+        statements = "valuations only: GROWTH and LEVERAGE lack their statements"
+        return missing | {"statements": statements} | self._lacks
+
+    def _calendar(self) -> pa.Table:
+        return self._all(self.queries.calendar(), "AShareCalendar")
+
+    def _stocks(self) -> pa.Table:
+        return _known(self._all(self.queries.stocks(), "AShareDescription"))
+
+    def _members(self) -> pa.Table:
+        table = self._all(self.queries.members(INDICES), "AIndexMembers")
+        return self._ended(_known(table), "members")
+
+    def _st(self) -> pa.Table:
+        table = self._ended(_known(self._all(self.queries.st(self._st_types), "AShareST")), "st")
+        flag = pa.array(["isST flag"] * len(table), pa.string())
+        return table.append_column("source", flag)
+
+    def _ended(self, table: pa.Table, name: str) -> pa.Table:
+        """Give every interval its last day, dropping what then ends before it starts."""
+        if self._inclusive[name]:
+            return table
+        at = table.column_names.index("end_date")
+        ends = pc.cast(
+            pc.subtract(table["end_date"].cast(pa.int32()), pa.scalar(1, pa.int32())), pa.date32()
+        )
+        table = table.set_column(at, "end_date", ends)
+        void = pc.less(table["end_date"], table["start_date"])
+        return table.filter(pc.invert(pc.fill_null(void, False)))
+
+    def _levels(self) -> pa.Table:
+        return self._all(self.queries.levels(LEVELS), "AIndexEODPrices")
+
+    def _weights(self) -> pa.Table:
+        from factorlab.market.sources.wind_queries import WEIGHT_CODES
+
+        table = _known(self._all(self.queries.weights(INDICES), "AIndexHS300FreeWeight"))
+        codes = [WEIGHT_CODES.get(c, c) for c in table["index_code"].to_pylist()]
+        weight = pc.divide(table["weight"], 100.0)
+        names = ("index_code", "trade_date", "ts_code")
+        columns = {n: table[n] for n in names} | {"index_code": pa.array(codes, pa.string())}
+        return pa.table(columns | {"weight": weight})
+
+    def _industry(self) -> pa.Table | None:
+        """Join both editions: the 2014 groups to 2021-07-29, those of 2021 from the day after."""
+        known = self._all(self.queries.industry_names(), "AShareIndustriesCode").to_pylist()
+        group = {row["sw_code"][:4]: row["name"] for row in known}
+        rows: list[tuple[str, date, date | None, str]] = []
+        unnamed = 0
+        editions = {
+            "AShareSWIndustriesClass": (date.min, _LAST_OLD),
+            "AShareSWNIndustriesClass": (_LAST_OLD + timedelta(1), date.max),
+        }
+        for table, (lo, hi) in editions.items():
+            if not self.names.has(table):
+                self._lacks[table] = f"no Shenwan groups from {lo} to {hi}"
+                continue
+            for row in _known(self._all(self.queries.industry(table), table)).to_pylist():
+                name = group.get((row["sw_code"] or "")[:4])
+                start = max(row["start_date"], lo)
+                end = min(row["end_date"] or date.max, hi)
+                unnamed += name is None
+                if name is not None and start <= end:
+                    rows.append((row["ts_code"], start, None if end == date.max else end, name))
+        if unnamed:
+            self._lacks["industry names"] = f"{unnamed} classes have no level-1 name: left out"
+        if not rows:
+            return None
+        code, start, end, name = zip(*sorted(rows, key=lambda r: (r[0], r[1])), strict=True)
+        return pa.table(
+            {
+                "ts_code": pa.array(code, pa.string()),
+                "start_date": pa.array(start, pa.date32()),
+                "end_date": pa.array(end, pa.date32()),
+                "sw_l1_name": pa.array(name, pa.string()),
+            }
+        )
+
+    def _shares(self) -> pa.Table:
+        return _known(self._all(self.queries.shares(), "AShareEODDerivativeIndicator"))
+
+    def _valuations(self) -> pa.Table | None:
+        """Return the valuations of each quarter's last session, under the quarter's end."""
+        days = self._calendar()["trade_date"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
+        quarter = days.astype("datetime64[M]").astype(int) // 3
+        last = days[np.flatnonzero(np.r_[quarter[1:] != quarter[:-1], False])]
+        query = self.queries.valuations([d.item() for d in last])
+        if query is None:
+            return None
+        table = _known(self._all(query, "AShareEODDerivativeIndicator"))
+        month = table["period_end"].to_numpy().astype("datetime64[M]").astype(int)
+        ends = (month // 3 * 3 + 3).astype("datetime64[M]").astype("datetime64[D]")
+        period = pa.array(ends - np.timedelta64(1, "D"))
+        return table.set_column(table.column_names.index("period_end"), "period_end", period)
+
+    def _all(self, query: sa.Select, what: str) -> pa.Table:
+        pieces = list(self._read(query, what))
+        if pieces:
+            return pa.concat_tables(pieces)
+        return _arrow([c.name for c in query.selected_columns], [])
+
+    def _read(self, query: sa.Select, what: str) -> Iterator[pa.Table]:
+        """Stream a statement as Arrow tables."""
+        with self._reading(what) as connection:
+            options = {"stream_results": True, "yield_per": _BATCH}
+            result = connection.execution_options(**options).execute(query)
+            names = list(result.keys())
+            for part in result.partitions():
+                yield _arrow(names, part)
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[sa.Connection]:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            text = " ".join(str(getattr(error, "orig", None) or error).split())
+            secret = self._engine.url.password
+            text = text.replace(str(secret), "***") if secret else text
+            raise DataError(
+                f"`source` must answer; got {text[:300]} while reading {what}; check the server,"
+                " the URL and the user's rights, and run it again"
+            ) from None
+
+
+def _connect(url: str) -> sa.Engine:
+    try:
+        import sqlalchemy as sa
+    except ImportError:
+        raise ConfigError(
+            "`source` must have SQLAlchemy to read a database; got none installed; install it"
+            " with: pip install factorlab[sql]"
+        ) from None
+    if "://" not in url:
+        kind = "duckdb" if url.lower().endswith(".duckdb") else "sqlite"
+        url = f"{kind}:///{url}"
+    try:
+        parsed = sa.make_url(url)
+        backend, driver = parsed.get_backend_name(), _DRIVERS.get(parsed.get_backend_name())
+        if "+" not in parsed.drivername and driver and backend != "duckdb":
+            parsed = parsed.set(drivername=f"{backend}+{driver}")
+        if backend in ("sqlite", "duckdb") and parsed.database and not _exists(parsed.database):
+            raise DataError(f"`source` must exist; got no file {parsed.database}; check the path")
+        # Without a pool nothing is left open between two readings.
+        return sa.create_engine(parsed, poolclass=sa.NullPool)
+    except sa.exc.NoSuchModuleError:
+        known = ", ".join(["sqlite", *_DRIVERS])
+        raise ConfigError(
+            f"`source` must be a URL of {known}; got {url.split(':')[0]!r}; mend it, or"
+            " install its driver with: pip install factorlab[sql]"
+        ) from None
+    except sa.exc.ArgumentError:
+        raise ConfigError(
+            "`source` must be a URL such as postgresql://user:password@host/database; got"
+            " something else before '://'; mend it, with special characters percent-encoded"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`source` must have a driver; got no module {error.name!r}; install it with: pip"
+            f" install {error.name} (PostgreSQL, MySQL and DuckDB: pip install factorlab[sql])"
+        ) from None
+
+
+def _exists(path: str) -> bool:
+    from pathlib import Path
+
+    return path == ":memory:" or Path(path).is_file()
+
+
+def _arrow(names: Sequence[str], rows: Sequence[Any]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    out = {}
+    for name, values in zip(names, columns, strict=True):
+        if name in _TEXT:
+            out[name] = pa.array(values, pa.string())
+        elif name in _DAYS:
+            out[name] = _days(values)
+        else:
+            out[name] = pa.array(values, pa.float64(), from_pandas=True)
+    return pa.table(out)
+
+
+def _days(values: Sequence[Any]) -> pa.Array:
+    first = next((v for v in values if v is not None), None)
+    if first is None:
+        return pa.nulls(len(values), pa.date32())
+    if isinstance(first, date):
+        return pa.array(values).cast(pa.date32())
+    text = pc.utf8_trim_whitespace(pa.array([None if v is None else str(v) for v in values]))
+    text = pc.if_else(pc.equal(text, ""), None, pc.utf8_slice_codeunits(text, 0, 8))
+    try:
+        return pc.strptime(text, format="%Y%m%d", unit="s").cast(pa.date32())
+    except pa.ArrowInvalid:
+        wrong = next(v for v in text.to_pylist() if v and not re.fullmatch(r"\d{8}", v))
+        raise DataError(
+            f"`TRADE_DT` and other dates must be written like 20190102; got {wrong!r}; map"
+            " [data.sql.columns] to columns of such dates, or of dates"
+        ) from None
+
+
+def _known(table: pa.Table) -> pa.Table:
+    return table.filter(pc.fill_null(pc.match_substring_regex(table["ts_code"], _CODE), False))
+
+
+def _scaled(table: pa.Table, proof: list[int]) -> pa.Table:
+    """Bring lots and thousand CNY to shares and CNY; count the rows that prove the units."""
+    number = {n: table[n].to_numpy() for n in ("volume", "amount", "low", "high")}
+    volume, amount = to_shares_and_cny(number["volume"], number["amount"], UNIT)
+    vwap = amount / volume
+    inside = (vwap >= number["low"] - 0.01) & (vwap <= number["high"] + 0.01)
+    proof[0] += int(np.count_nonzero(inside))
+    proof[1] += len(table)
+    columns = {n: table[n] for n in table.column_names}
+    # A zero is Wind's word for nothing: no close before the first bar, no limit that day.
+    for name in ("pre_close", "up_limit", "down_limit"):
+        if name in columns:
+            columns[name] = pc.if_else(pc.greater(columns[name], 0), columns[name], None)
+    return pa.table(columns | {"volume": pa.array(volume), "amount": pa.array(amount)})
+
+
+def _plain(value: Any) -> Any:
+    """Return a number with the digits every server agrees on from one call to the next."""
+    return f"{value:.9e}" if isinstance(value, float) else str(value)
+
+
+def _day(value: Any) -> date | None:
+    return _days([value])[0].as_py()
