@@ -135,6 +135,8 @@ class FakeTushare:
             other = rows.iloc[[0]].copy()
             other["close"] = other["close"] + 1
             rows = pd.concat([rows, other])
+        if fault == "rows missing":
+            rows = rows.iloc[:-3]
         if fault == "empty":
             rows = rows.iloc[:0]
         offset = int(params.get("offset", 0))
@@ -190,6 +192,14 @@ class FakeTushare:
             rows = market.shares[market.shares["date"] <= day]
             rows = rows.drop_duplicates("ts_code", keep="last")
             return rows.assign(trade_date=params["trade_date"])
+        if name == "suspend_d":
+            stocks = market.stocks
+            begun = stocks["list_date"].isna() | (stocks["list_date"] <= day)
+            on = begun & ~(stocks["delist_date"] <= day)
+            traded = market.bars["ts_code"][market.bars["trade_date"] == day]
+            rows = stocks[on & ~stocks["ts_code"].isin(traded)]
+            assert params["suspend_type"] == "S"
+            return rows.assign(trade_date=params["trade_date"], suspend_type="S")
         if name == "stk_limit":
             rows = market.bars[market.bars["trade_date"] == day]
             up = (rows["pre_close"] * 1.1 + 1e-9).round(2)

@@ -22,6 +22,7 @@ from factorlab.market.sources.records import (
     ShareSteps,
     groups_as_intervals,
     is_stock_code,
+    listed_on,
     names_as_st,
     snapshots_as_intervals,
     stock_list,
@@ -355,6 +356,19 @@ def test_weights_that_do_not_sum_to_one_are_left_out():
     ]
     assert odd == 2
     assert weights_table("I", frame[:0])[0].num_rows == 0
+
+
+def test_a_stock_is_listed_from_its_first_day_to_the_one_before_its_delisting():
+    frame = pd.DataFrame(
+        {
+            "ts_code": ["b", "a", "c"],
+            "list_date": [None, D("2020-01-02"), D("2020-01-03")],
+            "delist_date": [D("2020-01-03"), None, None],
+        },
+        dtype=object,
+    )
+    assert listed_on(frame, D("2020-01-02")) == ["a", "b"]
+    assert listed_on(frame, D("2020-01-03")) == ["a", "c"]
 
 
 def test_only_a_shares_are_stocks():

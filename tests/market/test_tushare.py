@@ -166,7 +166,7 @@ def test_what_stays_broken_ends_in_one_line_and_goes_on_later(server, source, cl
     done = len(server.asked)
     assert source().fingerprint() == clean
     # Two of the seven sessions were whole.
-    assert len(server.asked) - done == 5 * 3
+    assert len(server.asked) - done == 5 * 4
 
 
 def test_a_limit_that_stays_ends_in_one_line(server, source, waits):
@@ -189,6 +189,19 @@ def test_a_repeated_day_is_dropped_and_counted(server, source):
     got = source()
     pd.testing.assert_frame_equal(bars_of(got), want)
     assert got.describe()["repeated rows dropped"] == 2
+
+
+def test_bars_that_are_silently_missing_are_counted(server, source):
+    got = source(name="clean")
+    got.table("stocks")
+    assert not [name for name in got.lacks() if name.startswith("bars of")]
+    gone = bars_of(got)
+    gone = gone["ts_code"][gone["trade_date"] == date(2021, 7, 28)]
+    server.faults.append(("daily", DAY, "rows missing"))
+    short = source()
+    short.table("stocks")
+    said = short.lacks()["bars of 3 listed stock-days"]
+    assert f"first {sorted(gone)[-3]} on 2021-07-28" in said
 
 
 def test_rows_of_another_day_are_refused(server, source, monkeypatch):
@@ -251,7 +264,7 @@ def test_a_session_whose_bars_are_not_published_is_asked_for_again(server, sourc
 
 def test_endpoints_without_a_right_are_lacks(server, source, tmp_path):
     server.denied |= {"stk_limit", "index_weight", "daily_basic", "index_member_all"}
-    server.denied |= {"namechange", "index_daily"}
+    server.denied |= {"namechange", "index_daily", "suspend_d"}
     folder = stage(source(), tmp_path / "x.tables")
     store = Store.open(ingest(folder, tmp_path / "x.store").store_path)
     lacks = store.manifest["origin"]["lacks"]

@@ -19,6 +19,7 @@ __all__ = [
     "groups_as_intervals",
     "is_stock_code",
     "levels_table",
+    "listed_on",
     "names_as_st",
     "snapshots_as_intervals",
     "stock_list",
@@ -66,6 +67,15 @@ def stock_list(frame: pd.DataFrame, span: tuple[date, date], traded: Iterable[st
             "delist_date": pa.array(list(rows["delist_date"]), pa.date32()),
         }
     )
+
+
+def listed_on(frame: pd.DataFrame, day: date) -> list[str]:
+    """Return the codes that are listed on a day; a listing without a date began before it."""
+    begun = np.array(frame["list_date"], dtype="datetime64[D]")
+    gone = np.array(frame["delist_date"], dtype="datetime64[D]")
+    when = np.datetime64(day)
+    on = (np.isnat(begun) | (begun <= when)) & (np.isnat(gone) | (gone > when))
+    return sorted(frame["ts_code"][on])
 
 
 def snapshots_as_intervals(
