@@ -110,8 +110,8 @@ def demo(out: Path | None, quiet: bool) -> None:
 @main.command(
     epilog=_example(
         "factorlab ingest ../shared/realdata --out stores/market.store",
-        "factorlab ingest tushare:2015-01-01.. --out stores/market.store",
         "factorlab ingest 'postgresql://user:${WIND_PASSWORD}@host/wind' --out stores/wind.store",
+        "factorlab ingest tushare:2015-01-01.. --out stores/market.store",
     )
 )
 @click.argument("source", required=False)
@@ -145,19 +145,16 @@ def ingest(
     daily bars, the URL of a database with Wind's tables, or a service and its span:
     tushare:2015-01-01.. (the token in TUSHARE_TOKEN) or baostock:2015-01-01..2024-12-31. ${NAME}
     is taken from the environment, and never kept. What is not tables is first written as such,
-    beside the store; a service's answers are kept there too, and a stopped fetch goes on where it
-    was. The same input again is a no-op.
+    beside the store; a service's answers are kept there too, and a stopped fetch goes on where
+    it was. The same input again is a no-op.
     """
     from factorlab.config import DataSettings, load_config
     from factorlab.market.acquire import acquire
 
     data = load_config(config).data if config else DataSettings()
-    data = dataclasses.replace(
-        data,
-        format=form or data.format,
-        unit=unit or data.unit,
-        calls_per_minute=rate or data.calls_per_minute,
-    )
+    options = {"format": form, "unit": unit, "calls_per_minute": rate}
+    given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+    data = dataclasses.replace(data, **given)
     # Not through the settings: a password may stand in an argument, though in no file.
     source = source or data.source
     if source is None:

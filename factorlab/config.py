@@ -110,7 +110,7 @@ class DataSettings:
     unit : str, optional
         Of vendors' files: such as ``lots and thousand CNY``.
     calls_per_minute : float, optional
-        Of a service: the most calls of one endpoint that the account allows.
+        Of tushare and baostock: the most calls of one endpoint that the account allows.
     former_codes : dict of str to str
         A code that was given up -> the code of the company now.
     sql : SqlSettings
@@ -137,9 +137,8 @@ class DataSettings:
     @property
     def options(self) -> dict[str, Any]:
         """What the source's own class takes beyond its defaults."""
-        given: dict[str, Any] = {} if self.unit is None else {"unit": self.unit}
-        if self.calls_per_minute is not None:
-            given["calls_per_minute"] = self.calls_per_minute
+        plain = {"unit": self.unit, "calls_per_minute": self.calls_per_minute}
+        given: dict[str, Any] = {k: v for k, v in plain.items() if v is not None}
         if self.sql != SqlSettings():
             given |= {f.name: getattr(self.sql, f.name) for f in dataclasses.fields(self.sql)}
         return given

@@ -14,7 +14,7 @@ from factorlab.errors import ConfigError, StoreError, did_you_mean
 from factorlab.files import write_json
 from factorlab.market.extension import Extension, extend
 from factorlab.market.ingest import IngestResult, ingest
-from factorlab.market.sources.base import FORMATS, SERVICES, MarketSource, open_source, recognise
+from factorlab.market.sources.base import FORMATS, MarketSource, open_source, recognise
 from factorlab.market.staging import stage
 from factorlab.progress import SILENT, Progress
 
@@ -24,13 +24,13 @@ __all__ = [
     "acquire",
     "expand_variables",
     "masked",
-    "pages_folder",
     "staging_folder",
     "update",
 ]
 
 # Sessions that an update reads again: vendors correct the last days, rarely older ones.
 REREAD = 20
+_OWN = {"unit": ("files",), "calls_per_minute": ("tushare", "baostock")}
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 _MASK = "***"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?\}")
@@ -90,11 +90,6 @@ def expand_variables(text: str, key: str) -> str:
 def staging_folder(store: Path) -> Path:
     """Return where the tables of a source that is not a folder of tables are kept."""
     return store.with_suffix(".tables")
-
-
-def pages_folder(store: Path) -> Path:
-    """Return where the answers of a service are kept."""
-    return store.with_suffix(".fetch")
 
 
 def acquire(
@@ -215,9 +210,17 @@ def _aside(folder: Path) -> Path:
 def _open(
     spec: str, form: str, options: Mapping[str, Any] | None, out: Path, progress: Progress
 ) -> MarketSource:
+    """Open a source with the options that are its own, refusing those of another."""
     given = dict(options or {})
-    if form in SERVICES:
-        given |= {"cache": pages_folder(out), "progress": progress}
+    service = form in ("tushare", "baostock")
+    for name, forms in _OWN.items():
+        if name in given and form not in forms:
+            raise ConfigError(
+                f"`{name}` must go with {' or '.join(forms)}; got it with {form}; leave it out"
+            )
+    if service:
+        # What a service answered is kept beside the store, so that a stopped fetch goes on.
+        given |= {"cache": out.with_suffix(".fetch"), "progress": progress}
     return open_source(spec, form, given)
 
 

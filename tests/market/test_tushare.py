@@ -410,7 +410,7 @@ def test_factorlab_update_appends_new_sessions_and_takes_restatements(
 def test_options_of_another_kind_of_source_are_refused(server, tmp_path):
     wrong = CliRunner().invoke(main, ["ingest", SPAN, "--unit", "shares and CNY"])
     assert wrong.exit_code == 2
-    assert "`unit` must be an option of the source; got it with tushare" in wrong.output
+    assert "`unit` must go with files; got it with tushare" in wrong.output
     (tmp_path / "bars.csv").write_text("date,code\n")
     wrong = CliRunner().invoke(main, ["ingest", str(tmp_path), "--calls-per-minute", "9"])
-    assert "`calls_per_minute` must be an option of the source; got it with files" in wrong.output
+    assert "`calls_per_minute` must go with tushare or baostock" in wrong.output

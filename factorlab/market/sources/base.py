@@ -7,8 +7,7 @@ and `factorlab.market.ingest.ingest` alone turns the folder into a store.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from factorlab.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["BARS_SCHEMA", "FORMATS", "SERVICES", "MarketSource", "open_source", "recognise"]
+__all__ = ["BARS_SCHEMA", "FORMATS", "MarketSource", "open_source", "recognise"]
 
 # Prices in CNY, volume in shares, amount in CNY. `pre_close` is null only where a stock's first
 # bar lacks it. Optional beside them: up_limit and down_limit (CNY, both or none) and
@@ -37,8 +36,7 @@ BARS_SCHEMA = pa.schema(
 )
 
 # What `--format` takes.
-SERVICES: tuple[str, ...] = ("tushare", "baostock")
-FORMATS: tuple[str, ...] = ("tables", "qlib", "files", "sql", *SERVICES)
+FORMATS: tuple[str, ...] = ("tables", "qlib", "files", "sql", "tushare", "baostock")
 
 
 class MarketSource(Protocol):
@@ -85,7 +83,7 @@ def recognise(spec: str) -> str:
     DataError
         If nothing is there.
     """
-    for service in SERVICES:
+    for service in ("tushare", "baostock"):
         if spec == service or spec.startswith(service + ":"):
             return service
     path = Path(spec)
@@ -132,39 +130,24 @@ def open_source(
     if form == "qlib":
         from factorlab.market.sources.qlib import QlibSource
 
-        return _opened(form, QlibSource, Path(spec), given)
+        return QlibSource(Path(spec), **given)
     if form == "files":
         from factorlab.market.sources.vendor import VendorFiles
 
-        return _opened(form, VendorFiles, Path(spec), given)
+        return VendorFiles(Path(spec), **given)
     if form == "sql":
         from factorlab.market.sources.wind_sql import WindDatabase
 
-        return _opened(form, WindDatabase, spec, given)
+        return WindDatabase(spec, **given)
     if form == "tushare":
         from factorlab.market.sources.tushare import TushareSource
 
-        return _opened(form, TushareSource, spec, given)
+        return TushareSource(spec, **given)
     if form == "baostock":
         from factorlab.market.sources.baostock import BaostockSource
 
-        return _opened(form, BaostockSource, spec, given)
-    opened = ("qlib", "files", "sql", *SERVICES)
+        return BaostockSource(spec, **given)
+    opened = ("qlib", "files", "sql", "tushare", "baostock")
     raise ConfigError(
         f"`format` must be one of {', '.join(opened)}; got {form!r}{did_you_mean(form, opened)}"
     )
-
-
-def _opened(
-    form: str, kind: Callable[..., MarketSource], where: object, given: dict[str, Any]
-) -> MarketSource:
-    """Make a source, refusing an option that its class does not take."""
-    known = list(inspect.signature(kind).parameters)[1:]
-    for name in given:
-        if name not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes none"
-            raise ConfigError(
-                f"`{name}` must be an option of the source; got it with {form}, which {takes}"
-                f"{did_you_mean(name, known)}"
-            )
-    return kind(where, **given)
