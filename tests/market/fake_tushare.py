@@ -46,6 +46,8 @@ class FakeTushare:
         used once.
     denied : set of str
         Endpoints without a right to them.
+    unknown : set of str
+        Indices whose weights are not there; those of 000300.SH also stand under 399300.SZ.
     before : callable, optional
         Called before each answer.
     """
@@ -57,6 +59,7 @@ class FakeTushare:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[tuple[str, str, str]] = []
         self.denied: set[str] = set()
+        self.unknown: set[str] = set()
         self.before: Callable[[], None] = lambda: None
         self.stall = 2.0
         fake = self
@@ -132,6 +135,8 @@ class FakeTushare:
             other = rows.iloc[[0]].copy()
             other["close"] = other["close"] + 1
             rows = pd.concat([rows, other])
+        if fault == "rows missing":
+            rows = rows.iloc[:-3]
         if fault == "empty":
             rows = rows.iloc[:0]
         offset = int(params.get("offset", 0))
@@ -187,6 +192,14 @@ class FakeTushare:
             rows = market.shares[market.shares["date"] <= day]
             rows = rows.drop_duplicates("ts_code", keep="last")
             return rows.assign(trade_date=params["trade_date"])
+        if name == "suspend_d":
+            stocks = market.stocks
+            begun = stocks["list_date"].isna() | (stocks["list_date"] <= day)
+            on = begun & ~(stocks["delist_date"] <= day)
+            traded = market.bars["ts_code"][market.bars["trade_date"] == day]
+            rows = stocks[on & ~stocks["ts_code"].isin(traded)]
+            assert params["suspend_type"] == "S"
+            return rows.assign(trade_date=params["trade_date"], suspend_type="S")
         if name == "stk_limit":
             rows = market.bars[market.bars["trade_date"] == day]
             up = (rows["pre_close"] * 1.1 + 1e-9).round(2)
@@ -219,11 +232,15 @@ class FakeTushare:
     def _weights(self, index: str) -> pd.DataFrame:
         """Return a snapshot of every session on which the members change."""
         parts, last = [], None
+        if index in self.unknown:
+            return pd.DataFrame(columns=["index_code", "con_code", "trade_date", "weight"])
+        index = {"399300.SZ": "000300.SH"}.get(index, index)
         for day in self.market.sessions:
             now = self.market.members_on(index, day)
             if now != last:
                 when = f"{day:%Y%m%d}"
-                part = {"index_code": index, "con_code": now, "trade_date": when, "weight": 1.0}
+                part = {"index_code": index, "con_code": now, "trade_date": when}
+                part["weight"] = 100 / len(now)
                 parts.append(pd.DataFrame(part))
             last = now
         return pd.concat(parts)

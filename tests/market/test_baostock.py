@@ -180,7 +180,10 @@ def test_what_stays_broken_ends_in_one_line_and_goes_on_later(
 
 def test_a_server_that_is_not_there_ends_in_one_line(source):
     line = refused(source(server="127.0.0.1:9"))
-    assert "`baostock query_trade_dates` must be answered whole; got no connection at all" in line
+    assert (
+        "`baostock query_trade_dates` must be answered whole; got no connection at trade_dates/all"
+        in line
+    )
 
 
 def test_a_blocked_address_is_told_at_once(server, source, waits):

@@ -22,9 +22,11 @@ from factorlab.market.sources.records import (
     ShareSteps,
     groups_as_intervals,
     is_stock_code,
+    listed_on,
     names_as_st,
     snapshots_as_intervals,
     stock_list,
+    weights_table,
 )
 
 D = date.fromisoformat
@@ -336,6 +338,37 @@ def test_stocks_are_those_of_the_span_and_all_that_traded():
     got = stock_list(frame, (D("2020-01-02"), D("2020-12-31")), ["e", "a"])
     assert got["ts_code"].to_pylist() == ["a", "c", "e"]
     assert got["delist_date"].to_pylist() == [None, D("2020-06-01"), None]
+
+
+def test_weights_that_do_not_sum_to_one_are_left_out():
+    rows = [
+        (D("2020-01-31"), "b", 59.5),
+        (D("2020-01-31"), "a", 40.0),
+        (D("2020-02-28"), "a", 40.0),
+        (D("2020-03-31"), "a", 100.0),
+        (D("2020-03-31"), "b", None),
+    ]
+    frame = pd.DataFrame(rows, columns=["trade_date", "con_code", "weight"], dtype=object)
+    table, odd = weights_table("I", frame)
+    assert [tuple(r.values()) for r in table.to_pylist()] == [
+        ("I", D("2020-01-31"), "a", 0.4),
+        ("I", D("2020-01-31"), "b", 0.595),
+    ]
+    assert odd == 2
+    assert weights_table("I", frame[:0])[0].num_rows == 0
+
+
+def test_a_stock_is_listed_from_its_first_day_to_the_one_before_its_delisting():
+    frame = pd.DataFrame(
+        {
+            "ts_code": ["b", "a", "c"],
+            "list_date": [None, D("2020-01-02"), D("2020-01-03")],
+            "delist_date": [D("2020-01-03"), None, None],
+        },
+        dtype=object,
+    )
+    assert listed_on(frame, D("2020-01-02")) == ["a", "b"]
+    assert listed_on(frame, D("2020-01-03")) == ["a", "c"]
 
 
 def test_only_a_shares_are_stocks():

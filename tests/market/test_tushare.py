@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from factorlab.cli import main
 from factorlab.errors import ConfigError, DataError, FactorlabError
 from factorlab.market.ingest import ingest
-from factorlab.market.sources import tushare_api
+from factorlab.market.sources import tushare, tushare_api
 from factorlab.market.sources.base import open_source
 from factorlab.market.sources.tushare import TushareSource
 from factorlab.market.staging import stage
@@ -88,6 +88,12 @@ def test_the_store_is_that_of_the_tables(server, market, source, tmp_path):
     assert got["pools"] == want["pools"]
     assert got["industry_names"] == want["industry_names"]
     assert (store["st"] == 1).any()
+    weights = pd.read_parquet(folder / "index_weights.parquet")
+    mine = weights[(weights["index_code"] == "000905.SH")]
+    day = mine["trade_date"].iloc[-1]
+    members = market.members_on("000905.SH", pd.Timestamp(day))
+    assert mine["ts_code"][mine["trade_date"] == day].tolist() == members
+    assert (mine["weight"][mine["trade_date"] == day] - 1 / len(members)).abs().max() < 1e-12
     # The service's own limits stand beside: 10 % from the previous close.
     row = market.bars[market.bars["trade_date"] == "2021-07-01"].iloc[3]
     t, n = np.searchsorted(store.dates, np.datetime64("2021-07-01")), row["ts_code"]
@@ -160,7 +166,7 @@ def test_what_stays_broken_ends_in_one_line_and_goes_on_later(server, source, cl
     done = len(server.asked)
     assert source().fingerprint() == clean
     # Two of the seven sessions were whole.
-    assert len(server.asked) - done == 5 * 3
+    assert len(server.asked) - done == 5 * 4
 
 
 def test_a_limit_that_stays_ends_in_one_line(server, source, waits):
@@ -183,6 +189,19 @@ def test_a_repeated_day_is_dropped_and_counted(server, source):
     got = source()
     pd.testing.assert_frame_equal(bars_of(got), want)
     assert got.describe()["repeated rows dropped"] == 2
+
+
+def test_bars_that_are_silently_missing_are_counted(server, source):
+    got = source(name="clean")
+    got.table("stocks")
+    assert not [name for name in got.lacks() if name.startswith("bars of")]
+    gone = bars_of(got)
+    gone = gone["ts_code"][gone["trade_date"] == date(2021, 7, 28)]
+    server.faults.append(("daily", DAY, "rows missing"))
+    short = source()
+    short.table("stocks")
+    said = short.lacks()["bars of 3 listed stock-days"]
+    assert f"first {sorted(gone)[-3]} on 2021-07-28" in said
 
 
 def test_rows_of_another_day_are_refused(server, source, monkeypatch):
@@ -245,7 +264,7 @@ def test_a_session_whose_bars_are_not_published_is_asked_for_again(server, sourc
 
 def test_endpoints_without_a_right_are_lacks(server, source, tmp_path):
     server.denied |= {"stk_limit", "index_weight", "daily_basic", "index_member_all"}
-    server.denied |= {"namechange", "index_daily"}
+    server.denied |= {"namechange", "index_daily", "suspend_d"}
     folder = stage(source(), tmp_path / "x.tables")
     store = Store.open(ingest(folder, tmp_path / "x.store").store_path)
     lacks = store.manifest["origin"]["lacks"]
@@ -255,6 +274,15 @@ def test_endpoints_without_a_right_are_lacks(server, source, tmp_path):
     assert set(store.manifest["lacking"]) >= {"members", "industry", "shares", "st", "index_daily"}
     # Asked once each, not once a session.
     assert server.calls_of("stk_limit") == 1
+
+
+def test_an_index_may_stand_under_its_other_code_or_not_at_all(server, source):
+    want = source(name="clean").table("members").to_pylist()
+    server.unknown |= {"000300.SH", "000985.CSI"}
+    got = source()
+    assert got.table("members").to_pylist() == [r for r in want if r["index_code"] != "000985.CSI"]
+    assert got.lacks()["members of 000985.CSI"] == "no pool all_share"
+    assert "members of 000300.SH" not in got.lacks()
 
 
 @pytest.mark.parametrize("endpoint", ["daily", "trade_cal", "stock_basic"])
@@ -353,9 +381,36 @@ def test_open_source_takes_the_options(server, tmp_path):
     assert Path(tmp_path / "y.fetch" / "daily" / "2021-08-02.parquet").is_file()
 
 
+def test_factorlab_update_appends_new_sessions_and_takes_restatements(
+    server, market, tmp_path, monkeypatch
+):
+    spec, out = "tushare:2021-07-05..", tmp_path / "x.store"
+    options = ["--calls-per-minute", "9999", "--quiet"]
+    monkeypatch.setattr(tushare, "exchange_today", lambda: date(2021, 8, 3))
+    made = CliRunner().invoke(main, ["ingest", spec, "--out", str(out), *options])
+    assert made.exit_code == 0, made.output
+    bars = server.market.bars
+    row = bars.index[bars["trade_date"] == "2021-07-29"][0]
+    bars.loc[row, "amount"] += 1.0
+    server.asked.clear()
+    monkeypatch.setattr(tushare, "exchange_today", lambda: date(2021, 8, 13))
+    done = CliRunner().invoke(main, ["update", str(out), "--reread", "5"])
+    assert done.exit_code == 0, done.output
+    assert "8 new sessions with" in done.output
+    assert "1 rows restated since 2021-07-28" in done.output
+    days = [p["trade_date"] for n, p in server.asked if n == "daily"]
+    assert (min(days), max(days), len(days)) == ("20210728", "20210813", 13)
+    # The same as a store made at once.
+    monkeypatch.setattr(tushare, "exchange_today", lambda: date(2021, 8, 14))
+    whole = tmp_path / "whole.store"
+    assert CliRunner().invoke(main, ["ingest", spec, "--out", str(whole), *options]).exit_code == 0
+    assert Store.open(out).hash == Store.open(whole).hash
+
+
 def test_options_of_another_kind_of_source_are_refused(server, tmp_path):
     wrong = CliRunner().invoke(main, ["ingest", SPAN, "--unit", "shares and CNY"])
     assert wrong.exit_code == 2
-    assert "`--unit` must go with vendors' files; got it with tushare" in wrong.output
+    assert "`unit` must go with files; got it with tushare" in wrong.output
+    (tmp_path / "bars.csv").write_text("date,code\n")
     wrong = CliRunner().invoke(main, ["ingest", str(tmp_path), "--calls-per-minute", "9"])
     assert "`calls_per_minute` must go with tushare or baostock" in wrong.output

@@ -132,15 +132,15 @@ class BaostockPages:
         span = {"start_date": str(self._span.start), "end_date": str(self.end)}
         if kind == "trade_dates":
             days = {"start_date": str(_FIRST_SESSION), "end_date": str(self.end)}
-            rows, repeated = self._ask(kind, "query_trade_dates", ("calendar_date",), what, **days)
+            rows, repeated = self._ask(kind, "query_trade_dates", ("calendar_date",), name, **days)
         elif kind == "stock_basic":
-            rows, repeated = self._ask(kind, "query_stock_basic", ("code",), what)
+            rows, repeated = self._ask(kind, "query_stock_basic", ("code",), name)
         else:
             rows, repeated = self._ask(
                 kind,
                 "query_history_k_data_plus",
                 ("date",),
-                what,
+                name,
                 code=f"sh.{what[:6]}",
                 fields="date,close",
                 **span,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,11 @@ __all__ = [
     "groups_as_intervals",
     "is_stock_code",
     "levels_table",
+    "listed_on",
     "names_as_st",
     "snapshots_as_intervals",
     "stock_list",
+    "weights_table",
 ]
 
 _CODE = re.compile(r"\d{6}\.(SH|SZ|BJ)")
@@ -29,14 +32,12 @@ _ST = re.compile(r"S?\*?ST")
 
 def is_stock_code(codes: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return which codes are A-shares: written ``600519.SH``, of a board we know."""
-    flags: dict[str, bool] = {}
-    out = []
-    for code in codes.to_pylist():
-        if code not in flags:
-            fits = bool(_CODE.fullmatch(code or ""))
-            flags[code] = fits and bool(board([code])[0])
-        out.append(flags[code])
-    return pa.array(out, pa.bool_())
+    return pa.array([_is_stock(code) for code in codes.to_pylist()], pa.bool_())
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_stock(code: str | None) -> bool:
+    return bool(_CODE.fullmatch(code or "")) and bool(board([code or ""])[0])
 
 
 def stock_list(frame: pd.DataFrame, span: tuple[date, date], traded: Iterable[str]) -> pa.Table:
@@ -66,6 +67,15 @@ def stock_list(frame: pd.DataFrame, span: tuple[date, date], traded: Iterable[st
             "delist_date": pa.array(list(rows["delist_date"]), pa.date32()),
         }
     )
+
+
+def listed_on(frame: pd.DataFrame, day: date) -> list[str]:
+    """Return the codes that are listed on a day; a listing without a date began before it."""
+    begun = np.array(frame["list_date"], dtype="datetime64[D]")
+    gone = np.array(frame["delist_date"], dtype="datetime64[D]")
+    when = np.datetime64(day)
+    on = (np.isnat(begun) | (begun <= when)) & (np.isnat(gone) | (gone > when))
+    return sorted(frame["ts_code"][on])
 
 
 def snapshots_as_intervals(
@@ -249,3 +259,28 @@ def levels_table(
             "close": pa.array([float(level) for level in levels]),
         }
     )
+
+
+def weights_table(index: str, frame: pd.DataFrame) -> tuple[pa.Table, int]:
+    """Return the table ``index_weights`` of one index, and how many dates were left out.
+
+    Parameters
+    ----------
+    index : str
+    frame : DataFrame
+        ``trade_date``, ``con_code``, ``weight`` (percent). A date whose weights do not sum to
+        100 within 2 says something else than the index's weights.
+    """
+    weight = pd.to_numeric(frame["weight"], errors="coerce") / 100
+    total = weight.groupby(frame["trade_date"]).transform(lambda w: w.sum(skipna=False))
+    whole = ((total - 1).abs() <= 0.02).to_numpy()
+    rows, odd = frame[whole], frame["trade_date"][~whole].nunique()
+    table = pa.table(
+        {
+            "index_code": pa.array([index] * len(rows), pa.string()),
+            "trade_date": pa.array(list(rows["trade_date"]), pa.date32()),
+            "ts_code": pa.array(rows["con_code"], pa.string()),
+            "weight": pa.array(weight[whole].to_numpy(dtype=np.float64)),
+        }
+    )
+    return table.sort_by([("trade_date", "ascending"), ("ts_code", "ascending")]), odd

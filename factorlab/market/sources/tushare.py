@@ -25,9 +25,11 @@ from factorlab.market.sources.records import (
     groups_as_intervals,
     is_stock_code,
     levels_table,
+    listed_on,
     names_as_st,
     snapshots_as_intervals,
     stock_list,
+    weights_table,
 )
 from factorlab.market.sources.tushare_api import FIELDS, TushareApi
 from factorlab.market.sources.tushare_pages import TusharePages
@@ -39,6 +41,7 @@ __all__ = ["TushareSource"]
 _UNIT = "lots and thousand CNY"
 _COSTS = {
     "daily_basic": "no share counts: no market values, no SIZE, no neutralising",
+    "suspend_d": "a bar that the service lacks is not told from a suspension",
     "stk_limit": "limit prices are computed by board and date instead",
     "index_daily": "no index levels: no benchmark to measure a group against",
     "index_weight": "no pools: tests run on all stocks only",
@@ -106,6 +109,8 @@ class TushareSource:
         pages = PageCache(cache, belongs)
         self.pages = TusharePages(api, pages, self.span, today or exchange_today(), progress)
         self._inside = [0.0, 0.0]
+        self._odd_weights: dict[str, int] = {}
+        self._missing: list[tuple[str, date]] = []
 
     def describe(self) -> dict[str, Any]:
         """Say service, span, unit and what was dropped or restated."""
@@ -146,6 +151,7 @@ class TushareSource:
             ),
             "stocks": self._stocks,
             "members": self._members,
+            "index_weights": self._weights,
             "industry": self._industry,
             "shares": self._shares,
             "st": self._st,
@@ -167,6 +173,14 @@ class TushareSource:
             notes = self.pages.cache.every_note(f"index_weight/{index}").values()
             if notes and not sum(n.get("rows", 0) for n in notes):
                 out[f"members of {index}"] = f"no pool {POOLS[index]}"
+        for index, odd in self._odd_weights.items():
+            if odd:
+                out[f"weights of {index} on {odd} dates"] = "they do not sum to 1: left out"
+        if self._missing:
+            code, day = self._missing[0]
+            out[f"bars of {len(self._missing)} listed stock-days"] = (
+                f"not said to be suspended either, first {code} on {day}: they count as suspended"
+            )
         for name in ("daily_basic", "stk_limit"):
             empty = [
                 n for n in self.pages.cache.every_note(f"{name}/").values() if not n.get("rows", 0)
@@ -202,10 +216,14 @@ class TushareSource:
         frame = self.pages.rows("stock_basic/")
         frame = frame[is_stock_code(pa.array(frame["ts_code"], pa.string())).to_numpy(False)]
         traded: set[str] = set()
+        self._missing = []
         for day in self.pages.sessions:
-            page = self.pages.day("daily", day)
-            if page is not None:
-                traded.update(page["ts_code"].to_pylist())
+            page, off = self.pages.day("daily", day), self.pages.day("suspend_d", day)
+            now = set(page["ts_code"].to_pylist()) if page is not None else set()
+            traded |= now
+            if off is not None:
+                told = now.union(off["ts_code"].to_pylist())
+                self._missing += [(code, day) for code in listed_on(frame, day) if code not in told]
         return stock_list(frame, (self.span.start, self.pages.end), traded)
 
     def _members(self) -> pa.Table | None:
@@ -216,6 +234,16 @@ class TushareSource:
                     yield index, day, list(codes)
 
         return snapshots_as_intervals(snapshots())
+
+    def _weights(self) -> pa.Table | None:
+        tables = []
+        for index in POOLS:
+            rows = self.pages.rows(f"index_weight/{index}_")
+            table, odd = weights_table(index, rows)
+            tables.append(table)
+            self._odd_weights[index] = odd
+        whole = pa.concat_tables(tables)
+        return whole if len(whole) else None
 
     def _industry(self) -> pa.Table | None:
         frame = self.pages.rows("index_member_all/")

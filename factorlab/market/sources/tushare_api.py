@@ -29,11 +29,17 @@ _CODE_DAY = {"ts_code": "text", "trade_date": "day"}
 FIELDS: dict[str, dict[str, str]] = {
     "trade_cal": {"cal_date": "day", "is_open": "number"},
     "stock_basic": {"ts_code": "text", "list_date": "day?", "delist_date": "day?"},
-    "daily": _CODE_DAY | _BAR | {"pre_close": "number?", "vol": "number", "amount": "number"},
+    "daily": _CODE_DAY | _BAR | {"pre_close": "number?", "vol": "number?", "amount": "number?"},
     "daily_basic": _CODE_DAY | {"total_share": "number?", "float_share": "number?"},
+    "suspend_d": _CODE_DAY | {"suspend_type": "text"},
     "stk_limit": _CODE_DAY | {"up_limit": "number?", "down_limit": "number?"},
     "index_daily": _CODE_DAY | {"close": "number"},
-    "index_weight": {"index_code": "text", "con_code": "text", "trade_date": "day"},
+    "index_weight": {
+        "index_code": "text",
+        "con_code": "text",
+        "trade_date": "day",
+        "weight": "number?",
+    },
     "namechange": {"ts_code": "text", "name": "text", "start_date": "day", "end_date": "day?"},
     "index_member_all": {
         "ts_code": "text",

@@ -18,7 +18,7 @@ from factorlab.progress import Progress
 
 __all__ = ["DATED", "TusharePages"]
 
-DATED = ("daily", "daily_basic", "stk_limit")
+DATED = ("daily", "suspend_d", "daily_basic", "stk_limit")
 _FIRST_SESSION = date(1990, 12, 19)
 # An empty page of a later date may still be filled by the service, so it is not kept.
 _LATE = timedelta(days=3)
@@ -144,10 +144,10 @@ class TusharePages:
                 raise Transient("no row")
 
         try:
-            table, repeated = self._api.rows(endpoint, params, what, some)
+            table, repeated = self._api.rows(endpoint, params, name, some)
             if endpoint == "index_weight" and not len(table) and what[:-5] in _OTHER_CODE:
                 params["index_code"] = _OTHER_CODE[what[:-5]]
-                table, repeated = self._api.rows(endpoint, params, what)
+                table, repeated = self._api.rows(endpoint, params, name)
         except NoRight as refusal:
             self._deny(endpoint, refusal)
             return
@@ -166,6 +166,8 @@ class TusharePages:
                 raise Transient("no row of a past session")
 
         params = {"trade_date": f"{day:%Y%m%d}"}
+        if endpoint == "suspend_d":
+            params["suspend_type"] = "S"
         try:
             table, repeated = self._api.rows(endpoint, params, str(day), of_the_day)
         except NoRight as refusal:
