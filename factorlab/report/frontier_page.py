@@ -89,6 +89,7 @@ def frontier_drawing(table: pd.DataFrame, varied: Sequence[str], simulated: bool
             axes.set_xlabel(label)
             axes.axhline(0.0, color=MUTED, linewidth=0.8)
             axes.grid(visible=True, axis="x")
+            axes.margins(0.08)  # room for the values beside the outermost points
             if i == 0:
                 axes.set_ylabel("超额收益（年化，扣费后，%）excess, net, % a year")
         if simulated:
