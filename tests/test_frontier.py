@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -62,6 +63,21 @@ def test_a_cell_of_the_grid_is_what_the_run_itself_has(finished) -> None:
     pd.testing.assert_frame_equal(cell[names], own[names], check_exact=True)
     text = page.read_text(encoding="utf-8")
     assert "模拟" in text and "--vary" in text and "deviation 0.05" in text
+
+
+def test_a_run_leaves_the_holdings_of_every_week(finished, sim_store) -> None:
+    _, out = finished
+    held = pd.read_parquet(out / "tables" / "enhancement_holdings.parquet")
+    assert list(held.columns) == ["date", "pool", "model", "asset", "weight", "benchmark_weight"]
+    assert set(held["pool"]) == {"csi300", "csi500"}
+    assert set(held["asset"]) <= set(sim_store.assets)
+    weekly = pd.read_parquet(out / "tables" / "enhancement_weekly.parquet")
+    by = held.groupby(["pool", "date"])
+    assert len(by) == len(weekly)
+    for name in ("weight", "benchmark_weight"):
+        np.testing.assert_allclose(by[name].sum(), 1.0, atol=1e-9)
+    names = weekly.set_index(["pool", "date"])["names"].sort_index()
+    assert (by["weight"].agg(lambda w: (w > 0).sum()) == names).all()
 
 
 def test_a_folder_gives_the_same_as_its_settings(finished, sim_store, tmp_path) -> None:

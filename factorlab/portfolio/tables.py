@@ -48,7 +48,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "enhancement_holdings": ("date", "pool", "model", "asset", "weight", "benchmark_weight"),
     "enhancement_attribution": (
         *("pool", "period", "active", "styles", "industries", "specific", "unexplained"),
-        *("stand_in", "cost"),  # and style_<NAME>
+        *("stand_in", "cost", "leftover"),  # and style_<NAME>
     ),
     "enhancement_stand_in": ("pool", "year", "tracking_error", "drift", "n_returns"),
 }
