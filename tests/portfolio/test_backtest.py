@@ -233,24 +233,32 @@ def test_a_price_of_risk_lowers_it_within_the_same_limits(sim_store, tables) -> 
         EnhancementSettings(risk_aversion=-1.0)
 
 
-def test_no_look_ahead(sim_store, tables) -> None:
-    """Scores after a signal do not change what was held before."""
-    made, settings = tables
+@pytest.mark.parametrize("aversion", [0.0, 50.0])
+def test_no_look_ahead(sim_store, aversion) -> None:
+    """Scores, exposures and factor returns after a signal do not change what was held before."""
     universe = scoring_universe(sim_store, UniverseSettings(look_back=30)).mask
     dates = sim_store.dates
-    exposures = style_exposures(sim_store, slice(len(dates) - 160, len(dates)), universe=universe)
-    score = baseline("reversal_20", sim_store, universe)
     t = len(dates) - 70
-    score.values[t + 1 :] *= -1
-    exposures.values[:, t + 1 - exposures.rows.start :] *= 0.5
-    again = enhance_indices(
-        sim_store, score, exposures, settings, universe, str(dates[-150]), str(dates[-5])
+    settings = EnhancementSettings(
+        pools=("csi300",), deviation=0.05, industry=0.1, risk_aversion=aversion
     )
-    day = dates[t]
-    for name in ("enhancement_nav", "enhancement_holdings"):
-        a, b = (x[name][x[name]["date"] <= pd.Timestamp(day)] for x in (made, again))
+
+    def made(change: bool) -> dict[str, pd.DataFrame]:
+        rows = slice(len(dates) - 220, len(dates))
+        exposures = style_exposures(sim_store, rows, universe=universe)
+        score = baseline("reversal_20", sim_store, universe)
+        if change:
+            score.values[t + 1 :] *= -1
+            exposures.values[:, t + 1 - exposures.rows.start :] *= 0.5
+        risk = fit_risk_model(sim_store, exposures, universe, RiskSettings(min_sessions=20))
+        span = str(dates[-150]), str(dates[-5])
+        return enhance_indices(sim_store, score, exposures, settings, universe, *span, risk=risk)
+
+    before, after = made(change=False), made(change=True)
+    for name in ("enhancement_nav", "enhancement_holdings", "enhancement_weekly"):
+        a, b = (x[name][x[name]["date"] <= pd.Timestamp(dates[t])] for x in (before, after))
         pd.testing.assert_frame_equal(a, b, check_exact=True)
-    assert not made["enhancement_nav"].equals(again["enhancement_nav"])
+    assert not before["enhancement_nav"].equals(after["enhancement_nav"])
 
 
 def test_calmar_as_the_report_prints_it() -> None:
