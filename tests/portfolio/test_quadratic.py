@@ -146,6 +146,15 @@ def test_variance_by_hand() -> None:
     """
     own = ActiveRisk.of(np.array([[1.0], [2.0]]), np.array([[0.01]]), np.array([0.04, 0.09]), 252)
     assert own.variance(np.array([1.0, -1.0])) == pytest.approx(0.14 * 252)
+    # A second factor without any covariance changes nothing, and is none.
+    more = ActiveRisk.of(
+        np.array([[1.0, 5.0], [2.0, 7.0]]),
+        np.diag([0.01, 0.0]),
+        np.array([0.04, 0.09]),
+        252,
+    )
+    assert more.root.shape == (2, 1)
+    assert more.variance(np.array([1.0, -1.0])) == pytest.approx(0.14 * 252)
 
 
 def test_a_relaxed_week_is_solved_within_what_was_widened() -> None:
