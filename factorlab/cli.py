@@ -423,6 +423,94 @@ def run(
         _run(config, out, quiet, None, cluster)
 
 
+@main.command(
+    epilog=_example(
+        "factorlab frontier configs/real_quick.toml --vary turnover=0.1,0.2,0.3",
+        "factorlab frontier runs/demo --store runs/demo/market.store --vary risk_aversion=0,20,100",
+        "factorlab frontier configs/real_quick.toml --vary turnover=0.2,0.3 --vary style=0.1,0.3",
+    )
+)
+@click.argument("target", metavar="CONFIG|RUN", type=FILE)
+@click.option(
+    "--vary",
+    multiple=True,
+    required=True,
+    metavar="SETTING=VALUE,...",
+    help="A number of [enhancement] and its values; may be repeated.",
+)
+@click.option("--run", "run_dir", type=FOLDER, help="Of CONFIG.  [default: runs/NAME]")
+@click.option("--store", type=FOLDER, help="Of RUN: the market store.")
+@_out("frontier/ in the run's folder")
+@click.option("--workers", type=click.IntRange(1), help="Backtests side by side.  [default: cores]")
+@_quiet
+def frontier(
+    target: Path,
+    vary: tuple[str, ...],
+    run_dir: Path | None,
+    store: Path | None,
+    out: Path | None,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Enhance the indices of a run under other limits.
+
+    Each combination of the values is one whole backtest on the scores that the run left. Writes a
+    page with the efficient frontier of excess against tracking error and turnover, and the table
+    as CSV and parquet.
+    """
+    from factorlab import pipeline
+    from factorlab.config import load_config
+    from factorlab.errors import ConfigError
+
+    grid = _grid(vary)
+    if target.is_dir():
+        if store is None:
+            raise ConfigError(
+                f"`--store` must name the market store of a run's folder; got none for {target}"
+            )
+        run_dir, config = target, pipeline.settings_of_run(target, store)
+    else:
+        config = load_config(target)
+        run_dir = run_dir or Path("runs") / target.stem
+    result = pipeline.run_frontier(
+        config,
+        run_dir,
+        grid,
+        out or run_dir / "frontier",
+        workers=workers,
+        progress=_progress(quiet),
+        command=_command(),
+    )
+    if not quiet:
+        heads = {"excess_return": "excess", "tracking_error": "TE", "information_ratio": "IR"}
+        heads |= {"two_way_turnover": "traded", "relaxed_weeks": "relaxed"}
+        columns = dict.fromkeys(grid, "g") | {"pool": "", "excess": "+.2%", "TE": ".2%"}
+        columns |= {"IR": ".2f", "traded": ".3f", "relaxed": "d"}
+        shown = result.tables["frontier"].rename(columns=heads).head(60)
+        _print_table("Excess a year under each combination", shown, columns)
+    click.echo(result.page)
+
+
+def _grid(vary: tuple[str, ...]) -> dict[str, list[float]]:
+    """Read ``name=1,2,3`` of each option."""
+    from factorlab.errors import ConfigError
+
+    out: dict[str, list[float]] = {}
+    for text in vary:
+        name, _, values = text.partition("=")
+        try:
+            numbers = [float(value) for value in values.split(",")]
+        except ValueError:
+            numbers = []
+        if not numbers or name.strip() in out:
+            raise ConfigError(
+                "`--vary` must be SETTING=VALUE,VALUE with numbers, each setting once; got"
+                f" {text!r}; write --vary turnover=0.1,0.2"
+            )
+        out[name.strip()] = numbers
+    return out
+
+
 def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
     from rich.console import Console
     from rich.markup import escape

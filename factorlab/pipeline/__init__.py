@@ -4,6 +4,7 @@ The one place where all layers meet.
 """
 
 from factorlab.pipeline.factors import evaluate_factors, write_styles
+from factorlab.pipeline.frontier import run_frontier, settings_of_run
 from factorlab.pipeline.outcome import RunResult, rebuild_report
 from factorlab.pipeline.run import STAGES, demo, plan, run
 
@@ -15,5 +16,7 @@ __all__ = [
     "plan",
     "rebuild_report",
     "run",
+    "run_frontier",
+    "settings_of_run",
     "write_styles",
 ]

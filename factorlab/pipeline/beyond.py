@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from factorlab.market.universe import Universe
     from factorlab.panel import Panel
 
-__all__ = ["add_enhancement", "add_seeds", "add_styles", "sessions_before", "style_panels"]
+__all__ = [
+    "add_enhancement",
+    "add_seeds",
+    "add_styles",
+    "enhanced_model",
+    "enhancement_rows",
+    "sessions_before",
+    "style_panels",
+]
 
 # Fewer weekly problems than this are solved sooner than other processes start.
 WORTH_PROCESSES = 300
@@ -135,8 +143,8 @@ def add_enhancement(
     from factorlab.styles import cached_exposures, fit_risk_model
 
     span = config.evaluation
-    name = config.enhancement.model or _enhanced_model(list(panels))
-    rows = _style_rows(store, span, sessions_before(config))
+    name = config.enhancement.model or enhanced_model(list(panels))
+    rows = enhancement_rows(store, config)
     exposures = cached_exposures(out / "styles", store, rows, universe.mask)
     weeks = len(enhancement_span(store, span.start, span.end)[0])
     many = weeks * len(config.enhancement.pools) >= WORTH_PROCESSES
@@ -167,6 +175,11 @@ def _style_rows(store: Store, settings: EvaluationSettings, before: int) -> slic
     return slice(max(first - before, 0), stop)
 
 
-def _enhanced_model(names: list[str]) -> str:
-    """The report enhances with DecompGRU-MSE; without it the first factor."""
+def enhancement_rows(store: Store, config: RunConfig) -> slice:
+    """Return the sessions whose exposures an enhancement and its risk model read."""
+    return _style_rows(store, config.evaluation, sessions_before(config))
+
+
+def enhanced_model(names: list[str]) -> str:
+    """Return the factor to enhance with: the report's DecompGRU-MSE, without it the first one."""
     return "DecompGRU-MSE" if "DecompGRU-MSE" in names else names[0]

@@ -25,7 +25,7 @@ class ActiveRisk:
     Attributes
     ----------
     root : ndarray of float64, shape [n, K']
-        ``X R`` with ``R R' = F``, the covariance of K' factors.
+        ``X R`` with ``R R' = F``, the covariance of the factors; K' is its rank.
     specific : ndarray of float64, shape [n]
         Above 0.
     """
@@ -39,8 +39,8 @@ class ActiveRisk:
 
         Parameters
         ----------
-        exposures : ndarray of float64, shape [n, K']
-        covariance : ndarray of float64, shape [K', K']
+        exposures : ndarray of float64, shape [n, F]
+        covariance : ndarray of float64, shape [F, F]
             Daily, without negative eigenvalue but for rounding.
         specific : ndarray of float64, shape [n]
             Daily variances.
@@ -48,7 +48,10 @@ class ActiveRisk:
             Sessions a year.
         """
         values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(periods * np.maximum(values, 0.0))
+        # Factors without a covariance, as of industries of another edition, are no factors.
+        keep = values > 1e-14 * values[-1]
+        keep[-1] = True
+        root = vectors[:, keep] * np.sqrt(periods * np.maximum(values[keep], 0.0))
         return cls(exposures @ root, periods * specific)
 
     def variance(self, active: Array) -> float:

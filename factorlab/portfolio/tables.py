@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from factorlab.market.store import Store
     from factorlab.portfolio.backtest import Enhanced
 
-__all__ = ["COLUMNS", "calmar_ratio", "enhancement_tables", "stand_in_table", "tracking_error"]
+__all__ = [
+    "COLUMNS",
+    "calmar_ratio",
+    "enhancement_tables",
+    "full_period",
+    "stand_in_table",
+    "tracking_error",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -41,7 +48,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "enhancement_holdings": ("date", "pool", "model", "asset", "weight", "benchmark_weight"),
     "enhancement_attribution": (
         *("pool", "period", "active", "styles", "industries", "specific", "unexplained"),
-        *("stand_in", "cost"),  # and style_<NAME>
+        *("stand_in", "cost", "leftover"),  # and style_<NAME>
     ),
     "enhancement_stand_in": ("pool", "year", "tracking_error", "drift", "n_returns"),
 }
@@ -160,6 +167,26 @@ def enhancement_tables(
         else:
             out[name] = pd.DataFrame(columns=list(COLUMNS[name]))
     return out
+
+
+def full_period(
+    result: Enhanced, span: Span, level: Array, annualisation: int = 252
+) -> dict[str, Any]:
+    """Return the full span's row of ``enhancement_yearly``.
+
+    Parameters
+    ----------
+    result : Enhanced
+    span : Span
+    level : ndarray of float64, shape [n]
+        The index's closes on the span.
+    annualisation : int
+    """
+    first, last = result.first, result.first + len(result.nav) - 1
+    benchmark = level[first : last + 1] / level[first]
+    table = _yearly(result, benchmark, span, annualisation)
+    (row,) = table[table["period"] == "full"].to_dict("records")
+    return row
 
 
 def _absent(frame: pd.DataFrame, name: str) -> list[str]:

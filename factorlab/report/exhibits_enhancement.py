@@ -156,12 +156,13 @@ def _sources(inputs: Inputs, stem: str, pool: str) -> list[Table]:
     if frame.empty:
         return []
     keys = ["period", "active", "styles", "industries", "specific", "unexplained", "stand_in"]
+    keys += ["cost", *(["leftover"] if "leftover" in frame.columns else [])]
     styles = [c for c in frame.columns if c.startswith("style_")]
     columns = (
-        *columns_for([*keys, "cost"]),
+        *columns_for(keys),
         *(Column(c, c.removeprefix("style_"), "%", "pct") for c in styles),
     )
-    shown = frame[[*keys, "cost", *styles]].reset_index(drop=True)
+    shown = frame[[*keys, *styles]].reset_index(drop=True)
     title = "主动收益归因（逐日之和）Attribution of the active return (sums of days)"
     return [Table(f"{stem}_attribution", columns, shown, title)]
 

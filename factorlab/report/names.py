@@ -152,6 +152,7 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "industries": ("行业", "industries, %", "pct"),
     "specific": ("特质", "specific, %", "pct"),
     "unexplained": ("未解释", "unexplained, %", "pct"),
+    "leftover": ("余项", "largest rest of a day, before it joins the unexplained", "exp"),
     "stand_in": ("替代-指数", "members' stand-in over the index, %", "pct"),
     "calmar": ("Calmar比率", "Calmar", "num"),
     "two_way_turnover": ("平均双边换手", "two-way turnover, share of NAV a rebalance", "num"),

@@ -25,8 +25,9 @@ class Column:
     """One column: its key in the CSV, its two-language head and the kind of its numbers.
 
     Kinds: ``ic`` (3 decimals), ``num`` (2), ``num1`` (1), ``pct`` (decimal shown in %, 2
-    decimals), ``pct1`` (1), ``p`` (p-value), ``int``, ``row`` (the kind stands in the table's
-    `row_kinds`), and the text kinds ``text``, ``model``, ``pool``, ``mode``, ``source``, ``label``.
+    decimals), ``pct1`` (1), ``p`` (p-value), ``int``, ``short`` (as many digits as it has), ``row``
+    (the kind stands in the table's `row_kinds`), and the text kinds ``text``, ``model``, ``pool``,
+    ``mode``, ``source``, ``label``.
     """
 
     key: str
@@ -161,6 +162,8 @@ def format_number(value: object, kind: str) -> str:
         return _fixed(x, 3)
     if kind == "num4":
         return _fixed(x, 4)
+    if kind == "short":
+        return f"{x:g}"
     if kind == "exp":
         return f"{x:.0e}"
     if kind == "pct":

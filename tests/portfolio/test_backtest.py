@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -157,6 +159,32 @@ def test_the_parts_of_the_active_return_add_up(tables) -> None:
     assert parts.loc["full", "active"] == pytest.approx(daily.sum() + first, abs=1e-12)
 
 
+def test_what_no_part_explains_is_return_times_cost(sim_store, tables) -> None:
+    """A trade's cost is taken from what its day earned: r − c − r·c, of which r·c has no part."""
+    made, settings = tables
+    parts = made["enhancement_attribution"].set_index("period")
+    nav = made["enhancement_nav"]["nav"].to_numpy()
+    bound = made["enhancement_weekly"]["cost"].iloc[1:].max() * np.abs(nav[1:] / nav[:-1] - 1).max()
+    # The build is paid before the first return; no day but a trade's leaves more than rounding.
+    assert 0 < parts.loc["full", "leftover"] <= bound + 1e-12 < 1e-4
+    assert (parts["leftover"] <= parts.loc["full", "leftover"]).all()
+    universe = scoring_universe(sim_store, UniverseSettings(look_back=30)).mask
+    dates = sim_store.dates
+    exposures = style_exposures(sim_store, slice(len(dates) - 260, len(dates)), universe=universe)
+    risk = fit_risk_model(sim_store, exposures, universe, RiskSettings(min_sessions=20))
+    free = enhance_indices(
+        sim_store,
+        baseline("reversal_20", sim_store, universe),
+        exposures,
+        dataclasses.replace(settings, cost=0.0),
+        universe,
+        str(dates[-150]),
+        str(dates[-5]),
+        risk=risk,
+    )
+    assert free["enhancement_attribution"]["leftover"].max() < 1e-12
+
+
 def test_an_expected_tracking_error_of_the_right_size(tables) -> None:
     weekly = tables[0]["enhancement_weekly"]
     expected = weekly["expected_tracking_error"]
@@ -177,6 +205,8 @@ def test_foresight_earns_much_within_every_limit(sim_store) -> None:
     )
     full = made["enhancement_yearly"].set_index("period").loc["full"]
     assert full["excess_return"] > 0.5
+    assert set(made["enhancement_weekly"]["status"]) == {"optimal"}
+    assert made["enhancement_relaxed"].empty
     assert made["enhancement_weekly"]["worst_residual"].max() <= 1e-8
 
 
@@ -203,24 +233,32 @@ def test_a_price_of_risk_lowers_it_within_the_same_limits(sim_store, tables) -> 
         EnhancementSettings(risk_aversion=-1.0)
 
 
-def test_no_look_ahead(sim_store, tables) -> None:
-    """Scores after a signal do not change what was held before."""
-    made, settings = tables
+@pytest.mark.parametrize("aversion", [0.0, 50.0])
+def test_no_look_ahead(sim_store, aversion) -> None:
+    """Scores, exposures and factor returns after a signal do not change what was held before."""
     universe = scoring_universe(sim_store, UniverseSettings(look_back=30)).mask
     dates = sim_store.dates
-    exposures = style_exposures(sim_store, slice(len(dates) - 160, len(dates)), universe=universe)
-    score = baseline("reversal_20", sim_store, universe)
     t = len(dates) - 70
-    score.values[t + 1 :] *= -1
-    exposures.values[:, t + 1 - exposures.rows.start :] *= 0.5
-    again = enhance_indices(
-        sim_store, score, exposures, settings, universe, str(dates[-150]), str(dates[-5])
+    settings = EnhancementSettings(
+        pools=("csi300",), deviation=0.05, industry=0.1, risk_aversion=aversion
     )
-    day = dates[t]
-    for name in ("enhancement_nav", "enhancement_holdings"):
-        a, b = (x[name][x[name]["date"] <= pd.Timestamp(day)] for x in (made, again))
+
+    def made(change: bool) -> dict[str, pd.DataFrame]:
+        rows = slice(len(dates) - 220, len(dates))
+        exposures = style_exposures(sim_store, rows, universe=universe)
+        score = baseline("reversal_20", sim_store, universe)
+        if change:
+            score.values[t + 1 :] *= -1
+            exposures.values[:, t + 1 - exposures.rows.start :] *= 0.5
+        risk = fit_risk_model(sim_store, exposures, universe, RiskSettings(min_sessions=20))
+        span = str(dates[-150]), str(dates[-5])
+        return enhance_indices(sim_store, score, exposures, settings, universe, *span, risk=risk)
+
+    before, after = made(change=False), made(change=True)
+    for name in ("enhancement_nav", "enhancement_holdings", "enhancement_weekly"):
+        a, b = (x[name][x[name]["date"] <= pd.Timestamp(dates[t])] for x in (before, after))
         pd.testing.assert_frame_equal(a, b, check_exact=True)
-    assert not made["enhancement_nav"].equals(again["enhancement_nav"])
+    assert not before["enhancement_nav"].equals(after["enhancement_nav"])
 
 
 def test_calmar_as_the_report_prints_it() -> None:

@@ -146,6 +146,15 @@ def test_variance_by_hand() -> None:
     """
     own = ActiveRisk.of(np.array([[1.0], [2.0]]), np.array([[0.01]]), np.array([0.04, 0.09]), 252)
     assert own.variance(np.array([1.0, -1.0])) == pytest.approx(0.14 * 252)
+    # A second factor without any covariance changes nothing, and is none.
+    more = ActiveRisk.of(
+        np.array([[1.0, 5.0], [2.0, 7.0]]),
+        np.diag([0.01, 0.0]),
+        np.array([0.04, 0.09]),
+        252,
+    )
+    assert more.root.shape == (2, 1)
+    assert more.variance(np.array([1.0, -1.0])) == pytest.approx(0.14 * 252)
 
 
 def test_a_relaxed_week_is_solved_within_what_was_widened() -> None:
@@ -164,3 +173,23 @@ def test_a_relaxed_week_is_solved_within_what_was_widened() -> None:
     assert found.solved
     assert max(residuals(of, wider, found.weights).values()) <= 1e-8
     np.testing.assert_allclose(found.weights, [0.5, 0.45, 0.05, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("aversion", [1.0, 100.0, 1e4])
+def test_no_feasible_direction_improves_on_the_optimum(seed: int, aversion: float) -> None:
+    """The first-order condition (KKT) for a concave objective over a convex set.
+
+    With g the objective's gradient at w*, ``g · w`` over the same limits is largest at w* itself;
+    the linear program, which knows nothing of Clarabel, finds no better.
+    """
+    of, asked = settled(seed)
+    own = risk(of, seed)
+    best = solve_quadratic(of, asked, own, aversion).weights
+    active = best - of.benchmark
+    slope = own.specific * active + own.root @ (own.root.T @ active)
+    gradient = of.alpha - 2 * aversion * slope
+    linear = WeeklySolver().solve(dataclasses.replace(of, alpha=gradient), asked)
+    assert linear.alpha - float(gradient @ best) <= 1e-7 * (1 + np.abs(gradient).max())
+    worse = solve_quadratic(of, asked, own, 2 * aversion).weights
+    assert float(gradient @ worse) < float(gradient @ best) + 1e-9

@@ -64,7 +64,7 @@ def enhancement(model: str) -> dict[str, pd.DataFrame]:
     sources = [
         {"pool": pool, "period": period, "active": 0.05, "styles": 0.02, "industries": 0.01}
         | {"specific": 0.02, "unexplained": 0.0, "stand_in": 0.01, "cost": -0.01}
-        | {"style_SIZE": 0.02}
+        | {"style_SIZE": 0.02, "leftover": 3e-6}
         for pool in POOLS
         for period in ("full", *PERIODS)
     ]
@@ -106,6 +106,8 @@ def test_each_index_has_its_curve_limits_and_relaxations(page):
         assert relaxed["slack"].tolist() == [0.02]
     sources = pd.read_csv(page.parent / "exhibit_24_attribution.csv", encoding="utf-8-sig")
     assert sources["style_SIZE"].tolist() == [0.02] * 8
+    assert sources["leftover"].tolist() == [3e-6] * 8
+    assert "3e-06" in sections["exhibit-24"]
     portfolios = pd.read_csv(page.parent / "exhibit_23_portfolios.csv", encoding="utf-8-sig")
     assert portfolios.loc[0, "frozen"] == 1  # the payout is no frozen holding
     assert "<b>" not in read_page(page).sections["exhibit-23"].replace("银行 <b>", "")
