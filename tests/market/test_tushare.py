@@ -136,13 +136,17 @@ def test_a_broken_answer_is_asked_for_again(server, source, clean, waits, fault)
     assert waits[0] == 61.0 if fault == "minute" else 0.5 <= waits[0] <= 1.0
 
 
-def test_a_stall_ends_at_the_time_out(server, source, clean):
-    server.stall = 1.0
+def test_a_stall_ends_at_the_time_out(server, source, clean, waits, tmp_path):
+    server.stall = 1.5
     server.faults.append(("daily", DAY, "stall"))
-    assert source(timeout=0.3).fingerprint() == clean
-    server.faults += [("daily", DAY, "stall")] * 3
-    line = refused(source(name="again", timeout=0.3))
-    assert "`tushare daily` must be answered whole; got no answer within 0.3 s" in line
+    patient = {"sleep": waits.append, "attempts": 6}
+    assert source(timeout=0.6, calling=patient).fingerprint() == clean
+    assert not server.faults
+    # One page is left to fetch, and it does not come.
+    (tmp_path / "x.fetch" / "daily" / "2021-07-28.parquet").unlink()
+    server.faults.append(("daily", DAY, "stall"))
+    line = refused(source(timeout=0.6, calling={"attempts": 1}))
+    assert "`tushare daily` must be answered whole; got no answer within 0.6 s" in line
 
 
 @pytest.mark.parametrize(

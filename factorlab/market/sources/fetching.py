@@ -13,6 +13,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from factorlab.errors import ConfigError, DataError
@@ -238,39 +240,47 @@ def shaped(frame: pd.DataFrame, kinds: Mapping[str, str], key: str = "") -> pa.T
     Transient
         If a column is missing, or a value is not of its type.
     """
-    import pandas as pd
-
     columns = {}
     for name, kind in kinds.items():
         if name not in frame:
             raise Transient(f"no column {name!r}")
-        given = frame[name]
-        empty = given.isna() | (given.astype(str).str.strip() == "")
-        plain = given.where(~empty, None)
+        given, plain = frame[name], kind.rstrip("?")
         try:
-            if kind.startswith("day"):
-                text = plain.astype(str).str.replace("-", "")
-                days = pd.to_datetime(text.where(~empty, None), format="%Y%m%d", errors="coerce")
-                out = days.astype("datetime64[s]")
-            elif kind.startswith("number"):
-                out = pd.to_numeric(plain, errors="coerce").astype(float)
-                out = out.where(out.abs() != float("inf"))
-            else:
-                out = plain.where(plain.map(lambda v: isinstance(v, str)), None)
+            values, empty = _converted(given, plain)
         except (TypeError, ValueError):
-            raise Transient(f"a column {name!r} that is no {kind.rstrip('?')}") from None
-        wrong = out.isna() & (~empty if kind.endswith("?") else True)
+            raise Transient(f"a column {name!r} that is no {plain}") from None
+        missing = values.is_null().to_numpy(zero_copy_only=False)
+        wrong = missing & ~empty if kind.endswith("?") else missing
         if wrong.any():
-            row = int(wrong.to_numpy().argmax())
+            row = int(wrong.argmax())
             who = f" of {frame[key].iloc[row]}" if key in frame else ""
-            raise Transient(f"{name} = {str(given.iloc[row])[:40]!r}{who}, which is no {kind}")
-        if kind.startswith("day"):
-            days_only = out.to_numpy().astype("datetime64[D]")
-            columns[name] = pa.array(days_only, pa.date32(), from_pandas=True)
-        else:
-            target = pa.float64() if kind.startswith("number") else pa.string()
-            columns[name] = pa.array(out, target, from_pandas=True)
+            raise Transient(f"{name} = {str(given.iloc[row])[:40]!r}{who}, which is no {plain}")
+        columns[name] = values
     return pa.table(columns)
+
+
+def _converted(given: pd.Series, kind: str) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """Return values of a kind, null where they are none, and which were empty."""
+    import pandas as pd
+
+    if kind == "number" and given.dtype.kind in "iuf":
+        numbers = given.to_numpy(dtype=np.float64)
+        return pa.array(numbers, mask=~np.isfinite(numbers)), np.isnan(numbers)
+    # Few are distinct among dates, and text is cheap.
+    ids, distinct = pd.factorize(given, use_na_sentinel=False)
+    few = pd.Series(distinct, dtype=object)
+    void = few.isna() | (few.astype(str).str.strip() == "")
+    if kind == "day":
+        text = few.astype(str).str.replace("-", "").where(~void, None)
+        days = pd.to_datetime(text, format="%Y%m%d", errors="coerce").to_numpy()
+        out = pa.array(days.astype("datetime64[D]"), pa.date32(), from_pandas=True)
+    elif kind == "number":
+        numbers = pd.to_numeric(few.where(~void, None), errors="coerce").to_numpy(dtype=np.float64)
+        out = pa.array(numbers, mask=~np.isfinite(numbers))
+    else:
+        is_text = few.map(lambda value: isinstance(value, str)) & ~void
+        out = pa.array(few.where(is_text, None), pa.string(), from_pandas=True)
+    return out.take(pa.array(ids)), void.to_numpy()[ids]
 
 
 def distinct_rows(table: pa.Table, keys: Sequence[str]) -> tuple[pa.Table, int]:
