@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factorlab.errors import ConfigError, DataError
+from factorlab.errors import DataError
+from factorlab.market.sources.databases import connect
 from factorlab.market.sources.units import PROVED, to_shares_and_cny
 from factorlab.market.sources.wind_names import WindNames
 
@@ -33,14 +34,6 @@ UNIT = "lots and thousand CNY"
 _LAST_OLD = date(2021, 7, 29)
 _BATCH = 100_000
 _CODE = r"^[0-9]{6}\.(SH|SZ|BJ)$"
-_DRIVERS = {
-    "postgresql": "psycopg",
-    "mysql": "pymysql",
-    "mariadb": "pymysql",
-    "mssql": "pyodbc",
-    "oracle": "oracledb",
-    "duckdb": "duckdb_engine",
-}
 _TEXT = {"ts_code", "index_code", "sw_code", "name"}
 _DAYS = {"trade_date", "start_date", "end_date", "list_date", "delist_date", "date", "period_end"}
 
@@ -85,7 +78,7 @@ class WindDatabase:
         members_end_inclusive: bool = True,
         st_end_inclusive: bool = False,
     ) -> None:
-        self._engine = _connect(url)
+        self._engine = connect(url)
         self._st_types = tuple(st_types)
         self._inclusive = {"members": members_end_inclusive, "st": st_end_inclusive}
         with self._reading("the tables' names"):
@@ -297,50 +290,6 @@ class WindDatabase:
                 f"`source` must answer; got {text[:300]} while reading {what}; check the server,"
                 " the URL and the user's rights, and run it again"
             ) from None
-
-
-def _connect(url: str) -> sa.Engine:
-    try:
-        import sqlalchemy as sa
-    except ImportError:
-        raise ConfigError(
-            "`source` must have SQLAlchemy to read a database; got none installed; install it"
-            " with: pip install factorlab[sql]"
-        ) from None
-    if "://" not in url:
-        kind = "duckdb" if url.lower().endswith(".duckdb") else "sqlite"
-        url = f"{kind}:///{url}"
-    try:
-        parsed = sa.make_url(url)
-        backend, driver = parsed.get_backend_name(), _DRIVERS.get(parsed.get_backend_name())
-        if "+" not in parsed.drivername and driver and backend != "duckdb":
-            parsed = parsed.set(drivername=f"{backend}+{driver}")
-        if backend in ("sqlite", "duckdb") and parsed.database and not _exists(parsed.database):
-            raise DataError(f"`source` must exist; got no file {parsed.database}; check the path")
-        # Without a pool nothing is left open between two readings.
-        return sa.create_engine(parsed, poolclass=sa.NullPool)
-    except sa.exc.NoSuchModuleError:
-        known = ", ".join(["sqlite", *_DRIVERS])
-        raise ConfigError(
-            f"`source` must be a URL of {known}; got {url.split(':')[0]!r}; mend it, or"
-            " install its driver with: pip install factorlab[sql]"
-        ) from None
-    except sa.exc.ArgumentError:
-        raise ConfigError(
-            "`source` must be a URL such as postgresql://user:password@host/database; got"
-            " something else before '://'; mend it, with special characters percent-encoded"
-        ) from None
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"`source` must have a driver; got no module {error.name!r}; install it with: pip"
-            f" install {error.name} (PostgreSQL, MySQL and DuckDB: pip install factorlab[sql])"
-        ) from None
-
-
-def _exists(path: str) -> bool:
-    from pathlib import Path
-
-    return path == ":memory:" or Path(path).is_file()
 
 
 def _arrow(names: Sequence[str], rows: Sequence[Any]) -> pa.Table:
