@@ -50,6 +50,11 @@ class FactorSummary:
     group_means: Array
     group_sizes: npt.NDArray[np.int64]
 
+    def _repr_html_(self) -> str:
+        """Show the IC and the group means, in a notebook."""
+        tables = (self.ic_table(), self.group_table())
+        return "".join(t.to_html(index=False, escape=True, border=0) for t in tables)
+
     def ic_table(self) -> pd.DataFrame:
         """Return one row a horizon: rank_ic, rank_icir, ic_win_rate, ic, icir, n_dates."""
         out = []

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from factorlab.errors import DataError
 from factorlab.evaluation.detail import DETAIL_COLUMNS
+from factorlab.evaluation.display import summary_html
 from factorlab.files import replacing, write_json
 
 __all__ = ["COLUMNS", "Evaluation"]
@@ -94,6 +95,10 @@ class Evaluation:
     tables: dict[str, pd.DataFrame]
     settings: dict[str, Any]
     store_hash: str
+
+    def _repr_html_(self) -> str:
+        """Show RankIC by factor, pool and horizon, in a notebook."""
+        return summary_html(self.tables)
 
     def save(self, folder: str | Path) -> Path:
         """Write each table as CSV and parquet, and ``evaluation.json`` with their hashes last.

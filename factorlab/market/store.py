@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import html
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +137,19 @@ class Store:
             f"<{kind}Store {self.path.name}: {len(self.dates)} sessions"
             f" {self.dates[0]}..{self.dates[-1]}, {len(self.assets)} stocks, {self.hash[:12]}>"
         )
+
+    def _repr_html_(self) -> str:
+        """Show what the store holds, in a notebook."""
+        facts = {
+            "sessions": f"{len(self.dates):,}, {self.dates[0]} to {self.dates[-1]}",
+            "stocks": f"{len(self.assets):,}",
+            "pools": ", ".join(self.pools) or "none",
+            "fields": ", ".join(self.fields),
+            "market": "simulated" if self.simulated else "real",
+            "hash": self.hash[:12],
+        }
+        rows = (f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
+        return f"<table>{''.join(rows)}</table>"
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import shlex
 from collections.abc import Sequence
@@ -49,6 +50,13 @@ class RunResult:
     page: Path | None
     tables: dict[str, pd.DataFrame]
 
+    def _repr_html_(self) -> str:
+        """Show the IC table and where the page is, in a notebook."""
+        from factorlab.evaluation.display import summary_html
+
+        page = html.escape(self.page.as_posix()) if self.page else "no page yet"
+        return f"{summary_html(self.tables)}<p><code>{page}</code></p>"
+
 
 def rebuild_report(run_dir: Path) -> Path:
     """Draw the page again from the tables that a run left.
@@ -89,6 +97,7 @@ def rebuild_report(run_dir: Path) -> Path:
         hashes=facts["hashes"],
         ledgers=pd.DataFrame(facts["ledgers"]),
         training=pd.DataFrame(facts["training"]),
+        index_weights=facts.get("index_weights", ()),
         command=facts["command"],
         created="",
         timings=None,
