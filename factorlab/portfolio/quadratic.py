@@ -25,6 +25,7 @@ Mask = npt.NDArray[np.bool_]
 TOLERANCE = 1e-10
 EXACT = 1e-11  # what a polished answer may break a rule by
 REACHES, ROUNDS = (1e-7, 1e-6, 1e-5, 1e-8), 30
+BINDS = 1e-7  # how near to its limit a sum binds
 PULL = 1e-9  # of alpha: less is a rounding
 
 
@@ -202,7 +203,6 @@ def _attempt(
     """
     buy_low, buy_high, sell_low, sell_high = trade_bounds(week, limits)
     bought = weights > week.start
-    sign = np.where(bought, 1.0, -1.0)
     low = np.maximum(week.start + np.where(bought, buy_low, -sell_high), 0.0)
     high = week.start + np.where(bought, buy_high, -sell_low)
     base = np.where(weights - low < reach, low, np.where(high - weights < reach, high, weights))
@@ -210,7 +210,7 @@ def _attempt(
     for _ in range(ROUNDS):
         if not free.any():
             break
-        step, pull = _newton(week, limits, risk, aversion, base, free, sign, reach)
+        step, pull = _newton(week, limits, risk, aversion, weights, base, free)
         base[free] += step
         outside = free & ((base < low) | (base > high))
         base = np.clip(base, low, high)
@@ -229,10 +229,9 @@ def _newton(
     limits: Limits,
     risk: ActiveRisk,
     aversion: float,
+    weights: Array,
     base: Array,
     free: Mask,
-    sign: Array,
-    reach: float,
 ) -> tuple[Array, Array]:
     """The step of the free stocks to the optimum under the limits that bind, as equations.
 
@@ -240,7 +239,7 @@ def _newton(
     the limits that bind are worth.
     """
     active = base - week.benchmark
-    every, gaps = _binding(week, limits, base, sign, reach)
+    every, gaps = _binding(week, limits, weights, base)
     rows = every[:, free]
     slope = 2.0 * aversion * (risk.specific * active + risk.root @ (risk.root.T @ active))
     root, own = risk.root[free], risk.specific[free]
@@ -261,35 +260,37 @@ def _newton(
     return step, week.alpha - slope - multiplier @ every
 
 
-def _binding(
-    week: Week, limits: Limits, base: Array, sign: Array, reach: float
-) -> tuple[Array, Array]:
-    """Rows of the limits that bind, over all stocks, and what each lacks."""
-    active = base - week.benchmark
-    groups = np.arange(len(limits.industry_low))
-    style = week.styles @ active
-    group = np.bincount(week.industry, active, len(groups))
-    rows, gaps = [np.ones(len(base))], [1.0 - base.sum()]
-    for value, low, high, of in (
-        (style, limits.style_low, limits.style_high, lambda k: week.styles[k]),
-        (
-            group,
-            limits.industry_low,
-            limits.industry_high,
-            lambda k: (week.industry == k).astype(np.float64),
-        ),
+def _binding(week: Week, limits: Limits, weights: Array, base: Array) -> tuple[Array, Array]:
+    """Rows of the limits that bind at `weights`, over all stocks, and what `base` lacks of each.
+
+    What binds is told from the solver's own weights: a thousand weights put onto their bounds may
+    together move a sum off its limit.
+    """
+    groups = len(limits.industry_low)
+    sign = np.where(weights > week.start, 1.0, -1.0)
+
+    def exposures(w: Array) -> tuple[Array, Array]:
+        active = w - week.benchmark
+        return week.styles @ active, np.bincount(week.industry, active, groups)
+
+    rows, gaps = [np.ones(len(base))], [1.0 - float(base.sum())]
+    for given, now, low, high, of in zip(
+        exposures(weights),
+        exposures(base),
+        (limits.style_low, limits.industry_low),
+        (limits.style_high, limits.industry_high),
+        (lambda k: week.styles[k], lambda k: (week.industry == k).astype(np.float64)),
+        strict=True,
     ):
-        for k in range(len(value)):
+        for k in range(len(given)):
             for bound in (low[k], high[k]):
-                if abs(value[k] - bound) < reach:
+                if abs(given[k] - bound) < BINDS:
                     rows.append(of(k))
-                    gaps.append(bound - value[k])
-    members = float(base[week.member].sum())
-    if abs(members - limits.members) < reach:
+                    gaps.append(float(bound - now[k]))
+    if abs(weights[week.member].sum() - limits.members) < BINDS:
         rows.append(week.member.astype(np.float64))
-        gaps.append(limits.members - members)
-    moved = float(np.abs(base - week.start).sum())
-    if abs(moved - limits.turnover) < reach:
+        gaps.append(limits.members - float(base[week.member].sum()))
+    if abs(np.abs(weights - week.start).sum() - limits.turnover) < BINDS:
         rows.append(sign)
-        gaps.append(limits.turnover - moved)
-    return np.array(rows), np.array(gaps)
+        gaps.append(limits.turnover - float(sign @ (base - week.start)))
+    return np.array(rows), np.array(gaps, dtype=np.float64)
