@@ -271,7 +271,8 @@ def _binding(week: Week, limits: Limits, weights: Array, base: Array) -> tuple[A
 
     def exposures(w: Array) -> tuple[Array, Array]:
         active = w - week.benchmark
-        return week.styles @ active, np.bincount(week.industry, active, groups)
+        lean = np.bincount(week.industry, active, groups)
+        return week.styles @ active, lean.astype(np.float64)
 
     rows, gaps = [np.ones(len(base))], [1.0 - float(base.sum())]
     for given, now, low, high, of in zip(
