@@ -24,7 +24,9 @@ Mask = npt.NDArray[np.bool_]
 
 TOLERANCE = 1e-10
 EXACT = 1e-11  # what a polished answer may break a rule by
-REACHES, ROUNDS = (1e-7, 1e-6, 1e-5, 1e-8), 10
+REACHES, ROUNDS = (1e-7, 1e-6, 1e-5, 1e-8), 30
+BINDS = 1e-7  # how near to its limit a sum binds
+PULL = 1e-9  # of alpha: less is a rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,24 +196,31 @@ def _polish(week: Week, limits: Limits, risk: ActiveRisk, aversion: float, weigh
 def _attempt(
     week: Week, limits: Limits, risk: ActiveRisk, aversion: float, weights: Array, reach: float
 ) -> Array:
-    """Solve with what lies within `reach` of a bound held there, and what then leaves one, too."""
+    """Solve with what lies within `reach` of a bound held there; then mend what was guessed wrong.
+
+    A stock that leaves its bounds is held at the one it meets, one that the objective pulls off
+    its bound is set free, until neither happens.
+    """
     buy_low, buy_high, sell_low, sell_high = trade_bounds(week, limits)
     bought = weights > week.start
-    sign = np.where(bought, 1.0, -1.0)
-    low = week.start + np.where(bought, buy_low, -sell_high)
+    low = np.maximum(week.start + np.where(bought, buy_low, -sell_high), 0.0)
     high = week.start + np.where(bought, buy_high, -sell_low)
     base = np.where(weights - low < reach, low, np.where(high - weights < reach, high, weights))
-    base = np.maximum(base, 0.0)
-    free = np.flatnonzero((base > low) & (base < high))
+    free = (base > low) & (base < high)
     for _ in range(ROUNDS):
-        if not len(free):
+        if not free.any():
             break
-        base[free] += _newton(week, limits, risk, aversion, base, free, sign, reach)
-        outside = (base[free] < low[free]) | (base[free] > high[free])
-        if not outside.any():
+        step, pull = _newton(week, limits, risk, aversion, weights, base, free)
+        base[free] += step
+        outside = free & ((base < low) | (base > high))
+        base = np.clip(base, low, high)
+        if outside.any():
+            free &= ~outside
+            continue
+        wrong = ~free & (high > low) & np.where(base <= low, pull > PULL, pull < -PULL)
+        if not wrong.any():
             break
-        base = np.clip(base, np.maximum(low, 0.0), high)
-        free = free[~outside]
+        free |= wrong
     return base
 
 
@@ -220,14 +229,18 @@ def _newton(
     limits: Limits,
     risk: ActiveRisk,
     aversion: float,
+    weights: Array,
     base: Array,
-    free: npt.NDArray[np.int64],
-    sign: Array,
-    reach: float,
-) -> Array:
-    """The step of the free stocks to the optimum under the limits that bind, as equations."""
+    free: Mask,
+) -> tuple[Array, Array]:
+    """The step of the free stocks to the optimum under the limits that bind, as equations.
+
+    Beside it, by how much more weight of each stock would then raise the objective, net of what
+    the limits that bind are worth.
+    """
     active = base - week.benchmark
-    rows, gaps = _binding(week, limits, base, free, sign, reach)
+    every, gaps = _binding(week, limits, weights, base)
+    rows = every[:, free]
     slope = 2.0 * aversion * (risk.specific * active + risk.root @ (risk.root.T @ active))
     root, own = risk.root[free], risk.specific[free]
     light = root / own[:, None]
@@ -241,34 +254,44 @@ def _newton(
     step = inverse((slope - week.alpha)[free])
     across = inverse(rows.T)
     multiplier = np.linalg.lstsq(rows @ across, -(rows @ step) - gaps, rcond=None)[0]
-    return -(step + across @ multiplier)
+    step = -(step + across @ multiplier)
+    active[free] += step
+    slope = 2.0 * aversion * (risk.specific * active + risk.root @ (risk.root.T @ active))
+    return step, week.alpha - slope - multiplier @ every
 
 
-def _binding(
-    week: Week, limits: Limits, base: Array, free: npt.NDArray[np.int64], sign: Array, reach: float
-) -> tuple[Array, Array]:
-    """Rows of the limits that bind, over the free stocks, and what each lacks."""
-    active = base - week.benchmark
-    groups = np.arange(len(limits.industry_low))
-    onehot = (week.industry[None, free] == groups[:, None]).astype(np.float64)
-    style = week.styles @ active
-    group = np.bincount(week.industry, active, len(groups))
-    rows, gaps = [np.ones(len(free))], [1.0 - base.sum()]
-    for matrix, value, low, high in (
-        (week.styles[:, free], style, limits.style_low, limits.style_high),
-        (onehot, group, limits.industry_low, limits.industry_high),
+def _binding(week: Week, limits: Limits, weights: Array, base: Array) -> tuple[Array, Array]:
+    """Rows of the limits that bind at `weights`, over all stocks, and what `base` lacks of each.
+
+    What binds is told from the solver's own weights: a thousand weights put onto their bounds may
+    together move a sum off its limit.
+    """
+    groups = len(limits.industry_low)
+    sign = np.where(weights > week.start, 1.0, -1.0)
+
+    def exposures(w: Array) -> tuple[Array, Array]:
+        active = w - week.benchmark
+        lean = np.bincount(week.industry, active, groups)
+        return week.styles @ active, lean.astype(np.float64)
+
+    rows, gaps = [np.ones(len(base))], [1.0 - float(base.sum())]
+    for given, now, low, high, of in zip(
+        exposures(weights),
+        exposures(base),
+        (limits.style_low, limits.industry_low),
+        (limits.style_high, limits.industry_high),
+        (lambda k: week.styles[k], lambda k: (week.industry == k).astype(np.float64)),
+        strict=True,
     ):
-        for k in range(len(value)):
+        for k in range(len(given)):
             for bound in (low[k], high[k]):
-                if abs(value[k] - bound) < reach:
-                    rows.append(matrix[k])
-                    gaps.append(bound - value[k])
-    members = float(base[week.member].sum())
-    if abs(members - limits.members) < reach:
-        rows.append(week.member[free].astype(np.float64))
-        gaps.append(limits.members - members)
-    moved = float(np.abs(base - week.start).sum())
-    if abs(moved - limits.turnover) < reach:
-        rows.append(sign[free])
-        gaps.append(limits.turnover - moved)
-    return np.array(rows), np.array(gaps)
+                if abs(given[k] - bound) < BINDS:
+                    rows.append(of(k))
+                    gaps.append(float(bound - now[k]))
+    if abs(weights[week.member].sum() - limits.members) < BINDS:
+        rows.append(week.member.astype(np.float64))
+        gaps.append(limits.members - float(base[week.member].sum()))
+    if abs(np.abs(weights - week.start).sum() - limits.turnover) < BINDS:
+        rows.append(sign)
+        gaps.append(limits.turnover - float(sign @ (base - week.start)))
+    return np.array(rows), np.array(gaps, dtype=np.float64)

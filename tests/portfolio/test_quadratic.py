@@ -95,6 +95,11 @@ def test_what_is_left_of_the_barrier_is_gone() -> None:
         found = solve_quadratic(of, asked, risk(of), aversion).weights
         assert not ((found > 0) & (found < 1e-8)).any()
         assert (found > 0).sum() < 200
+    wide = week(0, n=3000, start="drifted")
+    asked = limits(wide)
+    found = solve_quadratic(wide, asked, risk(wide), 1e3).weights
+    assert np.abs(found - wide.start).sum() == pytest.approx(0.3, abs=1e-9)  # turnover binds
+    assert not ((found > 0) & (found < 1e-8)).any()
 
 
 def test_without_a_price_it_tends_to_the_linear_optimum() -> None:
