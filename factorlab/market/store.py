@@ -249,12 +249,14 @@ class Store:
         code = self._pool(pool)["index_code"]
         if "index_weights.parquet" not in self.manifest["files"]:
             return None
+        import pyarrow as pa
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         file = self.path / "index_weights.parquet"
         # A single file, not a data set: its name holds no key to guess.
         table = pq.ParquetFile(file).read()
-        mine = np.asarray(table["index_code"].to_pylist(), dtype=object) == code
+        mine = pc.equal(table["index_code"].cast(pa.string()), code).to_numpy(zero_copy_only=False)
         if not mine.any():
             return None
         rows, columns, weight = (table[k].to_numpy()[mine] for k in ("t", "n", "weight"))

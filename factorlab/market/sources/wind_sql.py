@@ -202,11 +202,12 @@ class WindDatabase:
         from factorlab.market.sources.wind_queries import WEIGHT_CODES
 
         table = _known(self._all(self.queries.weights(INDICES), "AIndexHS300FreeWeight"))
-        codes = [WEIGHT_CODES.get(c, c) for c in table["index_code"].to_pylist()]
+        codes = table["index_code"]
+        for other, code in WEIGHT_CODES.items():
+            codes = pc.if_else(pc.equal(codes, other), code, codes)
+        columns = {"index_code": codes, "trade_date": table["trade_date"]}
         weight = pc.divide(table["weight"], 100.0)
-        names = ("index_code", "trade_date", "ts_code")
-        columns = {n: table[n] for n in names} | {"index_code": pa.array(codes, pa.string())}
-        return pa.table(columns | {"weight": weight})
+        return pa.table(columns | {"ts_code": table["ts_code"], "weight": weight})
 
     def _industry(self) -> pa.Table | None:
         """Join both editions: the 2014 groups to 2021-07-29, those of 2021 from the day after."""
