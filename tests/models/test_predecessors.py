@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from factorlab.errors import ConfigError
-from factorlab.models import MODELS, build_model, parameter_count
+from factorlab.models import build_model, parameter_count
 from factorlab.models.cross_gru import attention
-from factorlab.training.settings import MODEL_NAMES, ModelSettings
+from factorlab.training.settings import ModelSettings
 from factorlab.training.splits import Split
 
 LENGTH, FIELDS, BATCH, D = 30, 6, 40, 64
@@ -30,11 +30,6 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def seeded(name: str, **options) -> nn.Module:
     torch.manual_seed(1)
     return build_model(name, options)
-
-
-def test_the_settings_know_every_network() -> None:
-    """The settings list names without loading torch."""
-    assert set(MODEL_NAMES) == set(MODELS)
 
 
 def test_attention_by_hand() -> None:
