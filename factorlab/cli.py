@@ -353,6 +353,25 @@ def evaluate(
     _show(result, quiet)
 
 
+@main.command(epilog=_example("factorlab compare runs/one runs/two --store stores/market.store"))
+@click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
+@click.option("--store", type=FOLDER, required=True, help="The market store of the runs.")
+@_out("runs/compare")
+@_quiet
+def compare(runs: tuple[Path, ...], store: Path, out: Path | None, quiet: bool) -> None:
+    """Measure the factors of two or more RUNs beside each other.
+
+    One page with every exhibit, the correlations between the runs and the differences of their
+    RankIC; a factor has the name of its run's folder before its own.
+    """
+    from factorlab import pipeline
+
+    result = pipeline.compare_runs(
+        store, runs, out or Path("runs/compare"), progress=_progress(quiet), command=_command()
+    )
+    _show(result, quiet)
+
+
 @main.command(
     epilog=_example(
         "factorlab styles stores/market.store --out exposures.parquet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,8 @@ import pytest
 
 from factorlab.config import load_config
 from factorlab.errors import ConfigError, FactorlabError
-from factorlab.pipeline import evaluate_factors, rebuild_report, run
+from factorlab.evaluation import Evaluation
+from factorlab.pipeline import compare_runs, evaluate_factors, rebuild_report, run
 
 CONFIG = """
 baselines = ["reversal_20"]
@@ -216,3 +218,46 @@ def test_killed_at_every_stage_a_run_ends_with_the_same_tables(
     assert len(ours) == 2
     assert ours == theirs
     shutil.rmtree(path.parent)
+
+
+def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        shutil.copytree(finished, folder)
+    store = finished.parent / "market.store"
+    result = compare_runs(store, (one, two), tmp_path / "both")
+    ic = result.tables["ic_summary"]
+    alone = Evaluation.load(one / "tables").tables["ic_summary"]
+    key = ["pool", "horizon"]
+    for name in ("GRU-IC", "DecompGRU-MSE"):
+        own = alone[alone["factor"] == name].set_index(key)["rank_ic"]
+        for label in ("one", "two"):
+            both = ic[ic["factor"] == f"{label} {name}"].set_index(key)["rank_ic"]
+            assert both.to_dict() == own.to_dict()
+    pairs = result.tables["correlation"].set_index(["factor_a", "factor_b"])["spearman"]
+    assert pairs["one GRU-IC", "two GRU-IC"] == pytest.approx(1.0)
+    page = result.page.read_text(encoding="utf-8")
+    assert "one GRU-IC" in page and "two DecompGRU-MSE" in page
+
+
+def test_what_cannot_be_compared_is_one_line(finished, tmp_path) -> None:
+    one, store = finished, finished.parent / "market.store"
+    with pytest.raises(ConfigError, match="two or more folders; got 1"):
+        compare_runs(store, (one,), tmp_path / "x")
+    with pytest.raises(ConfigError, match="different names; got 'out' twice"):
+        compare_runs(store, (one, one), tmp_path / "x")
+    with pytest.raises(FactorlabError, match="without run.json"):
+        compare_runs(store, (one, tmp_path), tmp_path / "x")
+    other = tmp_path / "other"
+    shutil.copytree(one, other)
+    about = other / "run.json"
+    facts = json.loads(about.read_text(encoding="utf-8"))
+    facts["settings"]["evaluation"]["min_pairs"] = 60
+    about.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(ConfigError, match="`evaluation.min_pairs` must be the same in every run"):
+        compare_runs(store, (one, other), tmp_path / "x")
+    facts["hashes"]["store"] = "0" * 64
+    about.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(ConfigError, match="must be made on the store"):
+        compare_runs(store, (one, other), tmp_path / "x")
+    assert not (tmp_path / "x").exists()

@@ -3,7 +3,7 @@
 The one place where all layers meet.
 """
 
-from factorlab.pipeline.factors import evaluate_factors, write_styles
+from factorlab.pipeline.factors import compare_runs, evaluate_factors, write_styles
 from factorlab.pipeline.frontier import run_frontier, settings_of_run
 from factorlab.pipeline.outcome import RunResult, rebuild_report
 from factorlab.pipeline.run import STAGES, demo, plan, run
@@ -11,6 +11,7 @@ from factorlab.pipeline.run import STAGES, demo, plan, run
 __all__ = [
     "STAGES",
     "RunResult",
+    "compare_runs",
     "demo",
     "evaluate_factors",
     "plan",
