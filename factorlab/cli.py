@@ -265,17 +265,84 @@ def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> N
     _run(config, out, quiet, "train", cluster)
 
 
-@main.command(epilog=_example("factorlab score configs/real_quick.toml"))
-@click.argument("config", type=FILE)
-@_out("runs/NAME, after the file's name")
+@main.command(
+    epilog=_example(
+        "factorlab score configs/real_quick.toml",
+        "factorlab score --weights w0.safetensors w42.safetensors --store stores/market.store",
+    )
+)
+@click.argument("config", metavar="[CONFIG]", type=FILE, nargs=-1)
+@click.option(
+    "--weights",
+    type=FILE,
+    multiple=True,
+    metavar="FILE...",
+    help="Score one session with these trained weights instead; more files may follow.",
+)
+@click.option("--store", type=FOLDER, help="Of --weights: the market store.")
+@click.option("--date", help="Of --weights: the session.  [default: the store's last]")
+@click.option(
+    "--out",
+    type=FILE,
+    help="Folder of the results, with --weights a parquet file."
+    "  [default: runs/NAME, after the file's name; scores.parquet]",
+)
 @_cluster
 @_quiet
-def score(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> None:
-    """Write the scores of CONFIG's models.
+def score(
+    config: tuple[Path, ...],
+    weights: tuple[Path, ...],
+    store: Path | None,
+    date: str | None,
+    out: Path | None,
+    cluster: str | None,
+    quiet: bool,
+) -> None:
+    """Write the scores of CONFIG's models, or score one session with trained weights.
 
-    One wide parquet file a model, dates down, codes across; trains first where needed.
+    With CONFIG: one wide parquet file a model, dates down, codes across; trains first where
+    needed. With --weights: one parquet table of date, code and a column a model, in seconds.
+    Files of one model are its seeds: their scores are z-scored and averaged.
     """
-    _run(config, out, quiet, "score", cluster)
+    if weights:
+        # Files behind the first one are no options of their own.
+        _score_weights((*weights, *config), store, date, out or Path("scores.parquet"), quiet)
+        return
+    if len(config) != 1:
+        raise ConfigError(
+            f"`CONFIG` must be one settings file; got {len(config)}; or give --weights and --store"
+        )
+    for name, value in (("--store", store), ("--date", date)):
+        if value is not None:
+            raise ConfigError(
+                f"`{name}` must go with --weights; got it with {config[0]}, which says it itself"
+            )
+    _run(config[0], out, quiet, "score", cluster)
+
+
+def _score_weights(
+    files: tuple[Path, ...], store: Path | None, date: str | None, out: Path, quiet: bool
+) -> None:
+    from factorlab import pipeline
+
+    settings = [path for path in files if path.suffix == ".toml"]
+    if settings:
+        raise ConfigError(
+            f"`--weights` must stand without CONFIG; got {settings[0]} too; leave one of them out"
+        )
+    if store is None:
+        raise ConfigError("`--store` must name the market store to score; got none")
+    done = pipeline.score_weights(store, files, out, date, progress=_progress(quiet))
+    for line in done.warnings:
+        click.echo(f"factorlab: warning: {line}", err=True)
+    if not quiet:
+        for name, facts in done.about["models"].items():
+            stocks, seeds = int(done.frame[name].notna().sum()), ", ".join(map(str, facts["seeds"]))
+            click.echo(
+                f"{name}: {stocks:,} stocks on {done.about['session']}, retrained"
+                f" {facts['retrain']}, seeds {seeds}{', in-sample' * facts['in_sample']}"
+            )
+    click.echo(out)
 
 
 @main.command(

@@ -7,16 +7,19 @@ from factorlab.pipeline.factors import evaluate_factors, write_styles
 from factorlab.pipeline.frontier import run_frontier, settings_of_run
 from factorlab.pipeline.outcome import RunResult, rebuild_report
 from factorlab.pipeline.run import STAGES, demo, plan, run
+from factorlab.pipeline.weights import ScoredSession, score_weights
 
 __all__ = [
     "STAGES",
     "RunResult",
+    "ScoredSession",
     "demo",
     "evaluate_factors",
     "plan",
     "rebuild_report",
     "run",
     "run_frontier",
+    "score_weights",
     "settings_of_run",
     "write_styles",
 ]

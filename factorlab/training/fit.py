@@ -31,6 +31,7 @@ from factorlab.training.checkpoint import load_tensors, save_tensors
 from factorlab.training.data import TrainingData
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.weights import load_network, made_of, save_weights, split_tensors
 from factorlab.training.workers import pick_device
 
 __all__ = ["LOSSES", "Job", "Trainer", "fit", "load_model"]
@@ -95,15 +96,8 @@ def load_model(job: Job, root: Path, device: torch.device) -> nn.Module:
     path = job.folder(root) / "weights.safetensors"
     if not path.exists():
         raise TrainingError(f"`weights` must exist; got none at {path}; run the training first")
-    tensors, _ = load_tensors(path)
-    model = job.network()
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise TrainingError(
-            f"`weights` must fit {job.name}; got other shapes in {path}; delete it to train again"
-        ) from error
-    return model.to(device).eval()
+    state, _ = split_tensors(load_tensors(path)[0])
+    return load_network(job.network(), state, job.name, path).to(device)
 
 
 def fit(
@@ -167,7 +161,7 @@ def fit(
             f" {settings.min_stocks} labelled stocks before {job.split.label}"
         )
     record = trainer.record(key)
-    save_tensors(folder / "weights.safetensors", trainer.best, {"record": record})
+    save_weights(folder / "weights.safetensors", trainer.best, trainer.fitted, record)
     write_json(done, record)
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return record
@@ -363,5 +357,6 @@ class Trainer:
             "validation_end": str(dates[split.validation[-1]]),
             "device": self.device.type,
             "torch": torch.__version__.split("+")[0],
+            **made_of(self.job.spec, self.job.seed, self.data, self.settings),
             "curve": self.curve,
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factorlab.progress import Progress
+from factorlab.training.card import write_cards
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import Job, fit
 from factorlab.training.settings import ModelSettings, TrainingSettings
@@ -53,7 +54,7 @@ def train_grid(
     workers : Workers or RayWorkers
     settings : TrainingSettings
     root : Path
-        Folder of the run's models.
+        Folder of the run's models; gets a card beside the weights of each.
     key : str
         Hash of everything that decides the weights.
 
@@ -66,6 +67,7 @@ def train_grid(
     tasks = [(job, settings, root, key) for job in jobs]
     for position, record in workers.run(_fit, tasks):
         records[position] = record
+    write_cards(root, records)
     return records
 
 
