@@ -460,6 +460,74 @@ def report(run: Path) -> None:
 
 @main.command(
     epilog=_example(
+        "factorlab runs",
+        "factorlab runs runs/demo runs/again",
+        "factorlab runs runs --json",
+    )
+)
+@click.argument("folder", type=FOLDER, nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def runs(folder: tuple[Path, ...], as_json: bool) -> None:
+    """List the runs in FOLDER, or compare two and more runs.
+
+    A FOLDER that is no run is searched for some; runs/ by default. Two or more runs are compared:
+    the settings that differ, and the results side by side.
+    """
+    from factorlab import pipeline
+
+    folders = folder or (Path("runs"),)
+    if len(folders) > 1 and all(pipeline.is_run(path) for path in folders):
+        compared = pipeline.compare_runs(folders)
+        if as_json:
+            _print_json(compared)
+        else:
+            _print_comparison(compared)
+        return
+    found = pipeline.list_runs(folders)
+    if as_json:
+        _print_json(found)
+        return
+    for run in found:
+        span = f"{run['start']}..{run['end']}" if run["start"] else "not evaluated"
+        hashed = f", data {run['store'][:12]}" if run["store"] else ""
+        click.echo(f"{run['path']}: {', '.join(run['stages']) or 'begun'}; {span}{hashed}")
+        click.echo(f"  {run['created']}, last change {run['changed']}")
+        for model in run["models"]:
+            figures = [run["results"].get(f"{model} {name}") for name in ("RankIC", "RankICIR")]
+            said = "".join(
+                f"  {name} {_number(value)}"
+                for name, value in zip(("RankIC", "RankICIR"), figures, strict=True)
+                if value is not None
+            )
+            click.echo(f"  {model}{said}")
+
+
+def _print_comparison(compared: dict[str, Any]) -> None:
+    for title in ("settings", "results"):
+        click.echo(f"{title}: {' | '.join(compared['runs'])}")
+        for key, values in compared[title].items():
+            click.echo(f"  {key}: {' | '.join(map(_number, values))}")
+        if not compared[title]:
+            click.echo("  none differ" if title == "settings" else "  none")
+
+
+def _number(value: Any) -> str:
+    """Return a value of a setting or result as text; a dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@main.command(
+    epilog=_example(
         "factorlab run configs/real_quick.toml",
         "factorlab run configs/demo.toml --out runs/again",
         "factorlab run configs/real_quick.toml --dry-run --workers 8",

@@ -19,8 +19,8 @@ from factorlab.cli import main
 from factorlab.errors import FactorlabError
 
 COMMANDS = (
-    *("check", "demo", "evaluate", "export", "frontier", "ingest", "report", "run", "score"),
-    *("styles", "train", "update"),
+    *("check", "demo", "evaluate", "export", "frontier", "ingest", "report", "run", "runs"),
+    *("score", "styles", "train", "update"),
 )
 ROOT = Path(__file__).parent.parent
 

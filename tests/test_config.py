@@ -11,7 +11,6 @@ import pytest
 
 from factorlab.config import (
     LOSS_NAMES,
-    MODEL_NAMES,
     DataSettings,
     ModelSettings,
     RunConfig,
@@ -20,6 +19,7 @@ from factorlab.config import (
     load_config,
 )
 from factorlab.errors import ConfigError
+from factorlab.training.settings import MODEL_NAMES
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

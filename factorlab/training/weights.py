@@ -23,13 +23,12 @@ from factorlab.market.universe import UniverseSettings, scoring_universe
 from factorlab.models import build_model
 from factorlab.training.checkpoint import load_tensors, save_tensors
 from factorlab.training.data import TrainingData
-from factorlab.training.settings import ModelSettings, TrainingSettings
+from factorlab.training.settings import NOT_DECISIVE, ModelSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
 
 __all__ = [
-    "NOT_DECISIVE",
     "Member",
     "load_network",
     "made_of",
@@ -40,8 +39,6 @@ __all__ = [
     "split_tensors",
 ]
 
-# Settings of [training] that decide where and how fast, not what comes out.
-NOT_DECISIVE = ("device", "workers", "threads")
 # Attributes of Python have no slash in their names, so no state of a network can begin like this.
 _STATS = "window_stats/"
 # Fields of a store that windows, SIZE and the universe are made of.
