@@ -47,11 +47,12 @@ def _card(name: str, records: Sequence[Mapping[str, Any]]) -> str:
     config, store = first["config"], first["store"]
     labels, features = config["labels"], config["features"]
     neutral = ", neutralised to industry and size" if labels["neutralize"] else ""
+    sized = "leaves" if first["model"] == "LightGBM" else "parameters"
     data = "a simulated market" if store["simulated"] else "a market store"
     lines = [
         f"# {name}",
         "",
-        f"{first['model']} with {first['parameters']:,} parameters, trained with the"
+        f"{first['model']} with {first['parameters']:,} {sized}, trained with the"
         f" {first['loss'].upper()} loss. It reads {features['look_back']} sessions of daily bars a"
         f" stock and scores the return of the {labels['horizon']} sessions that begin"
         f" {labels['delay']} after the signal{neutral}; higher is better. Scores compare stocks of"

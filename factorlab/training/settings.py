@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 # Named here and not read from factorlab.models: that would load torch to read a file.
-MODEL_NAMES = ("GRU", "DecompGRU", "MeanGRU", "CrossGRU", "CrossGRU-2", "DLinear")
+MODEL_NAMES = ("GRU", "DecompGRU", "MeanGRU", "CrossGRU", "CrossGRU-2", "DLinear", "LightGBM")
 # The two of the report, which a run without [[models]] trains.
 REPORT_MODELS = ("GRU", "DecompGRU")
 # Networks whose size depends on the length of the window.

@@ -88,7 +88,7 @@ def made_of(
     }
     if data.universe is not None:
         config["universe"] = dataclasses.asdict(data.universe)
-    made = {
+    made: dict[str, Any] = {
         "config": config,
         "store": {
             "hash": data.store_hash,
@@ -103,6 +103,8 @@ def made_of(
             "torch": torch.__version__.split("+")[0],
         },
     }
+    if spec.model == "LightGBM":
+        made["versions"]["lightgbm"] = importlib.import_module("lightgbm").__version__
     # As a reader of the file will see it: lists, not tuples.
     return json.loads(json.dumps(made))
 

@@ -116,6 +116,18 @@ def test_one_seed_keeps_its_raw_scores_and_models_get_columns(
     np.testing.assert_array_equal(ours, row(fitted, "DLinear-IC", session))
 
 
+def test_boosted_trees_travel_like_networks(sim_store, tmp_path) -> None:
+    pytest.importorskip("lightgbm")
+    out = train(tmp_path / "r", sim_store, "LightGBM", "lastclose_cs", [0])
+    session = str(sim_store.dates[-1])
+    done = score_weights(sim_store.path, files(out), tmp_path / "s.parquet")
+    ours = on_axes(sim_store, done.frame, "LightGBM-IC")
+    np.testing.assert_array_equal(ours, row(out, "LightGBM-IC", session))
+    assert len(set(ours[np.isfinite(ours)])) > 5
+    card = (out / "models" / "LightGBM-IC" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "LightGBM with" in card and "lightgbm 4" in card
+
+
 def test_the_file_says_what_it_holds(two_seeds, sim_store, tmp_path) -> None:
     done = score_weights(sim_store.path, files(two_seeds), tmp_path / "s.parquet")
     again = pd.read_parquet(tmp_path / "s.parquet")
