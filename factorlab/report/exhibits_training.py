@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from factorlab.report.exhibit import Exhibit, csv_stem
-from factorlab.report.figures import Drawing, Legend, stamp
+from factorlab.report.figures import Drawing, Legend
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS
-from factorlab.report.svg import INK, MUTED, colour, drawing, to_svg
+from factorlab.report.names import CAPTIONS, SIMULATED
+from factorlab.report.svg import INK, MUTED, WARN, colour, drawing, to_svg
 from factorlab.report.tables import Table, columns_for
 
 __all__ = ["curve_points", "training_exhibit"]
@@ -83,14 +83,15 @@ def _draw(prefix: str, label: str, model: str, points: pd.DataFrame, inputs: Inp
     retrains = sorted(set(points["retrain"]))
     seeds = list(dict.fromkeys(points["seed"]))
     bands = [retrains[k : k + _A_ROW] for k in range(0, len(retrains), _A_ROW)]
-    height = 0.55 + 2.75 * len(bands)
+    above = 0.4 + 0.2 * inputs.run.simulated
+    height = above + 0.15 + 2.75 * len(bands)
     with drawing():
         figure = Figure(figsize=(_WIDTH, height))
         grid = figure.add_gridspec(
             *(2 * len(bands), min(_A_ROW, len(retrains))),
-            left=0.075,
+            left=0.09,
             right=0.99,
-            top=1 - 0.4 / height,
+            top=1 - above / height,
             bottom=0.5 / height,
             hspace=0.35,
             wspace=0.12,
@@ -113,8 +114,9 @@ def _draw(prefix: str, label: str, model: str, points: pd.DataFrame, inputs: Inp
                         axes.set_ylabel(words[panel])
                     if panel == 1 and b == len(bands) - 1:
                         axes.set_xlabel("轮 epoch")
-                    if b == panel == 0 and c == len(band) - 1:
-                        stamp(axes, inputs.run.simulated)
+        if inputs.run.simulated:
+            place = {"ha": "right", "va": "top", "fontsize": 9.5, "fontweight": "bold"}
+            figure.text(0.99, 1 - 0.06 / height, SIMULATED, color=WARN, **place)
         tone = inputs.colour(model)
         legend = [Legend(model, tone, mark="line")]
         legend.append(Legend("保留的一轮 epoch kept", tone, mark="dot"))

@@ -22,7 +22,6 @@ __all__ = [
     "bars",
     "cumulative_ic",
     "excess_curves",
-    "stamp",
     "week_lows",
     "weekly",
 ]
@@ -255,7 +254,7 @@ def cumulative_ic(
             _date_axis((axes,), [c.dates for c in curves])
             if i >= len(panels) - columns:
                 axes.set_xlabel("日期 date")
-            stamp(axes, simulated)
+            _stamp(axes, simulated)
         order = [c.model for curves in panels.values() for c in curves] + ["其余 the others"]
         names = [n for n in dict.fromkeys(order) if n in legend]
         return Drawing(to_svg(figure, prefix, label), tuple(legend[n] for n in names))
@@ -277,11 +276,11 @@ def _figure(
         bottom=below / total,
     )
     axes = [figure.add_subplot(grid[i]) for i in range(len(heights))]
-    stamp(axes[0], simulated)
+    _stamp(axes[0], simulated)
     return figure, axes
 
 
-def stamp(axes: Axes, simulated: bool) -> None:
+def _stamp(axes: Axes, simulated: bool) -> None:
     """Say above the drawing's right end that the data are simulated."""
     if simulated:
         axes.text(
