@@ -265,17 +265,84 @@ def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> N
     _run(config, out, quiet, "train", cluster)
 
 
-@main.command(epilog=_example("factorlab score configs/real_quick.toml"))
-@click.argument("config", type=FILE)
-@_out("runs/NAME, after the file's name")
+@main.command(
+    epilog=_example(
+        "factorlab score configs/real_quick.toml",
+        "factorlab score --weights w0.safetensors w42.safetensors --store stores/market.store",
+    )
+)
+@click.argument("config", metavar="[CONFIG]", type=FILE, nargs=-1)
+@click.option(
+    "--weights",
+    type=FILE,
+    multiple=True,
+    metavar="FILE...",
+    help="Score one session with these trained weights instead; more files may follow.",
+)
+@click.option("--store", type=FOLDER, help="Of --weights: the market store.")
+@click.option("--date", help="Of --weights: the session.  [default: the store's last]")
+@click.option(
+    "--out",
+    type=FILE,
+    help="Folder of the results, with --weights a parquet file."
+    "  [default: runs/NAME, after the file's name; scores.parquet]",
+)
 @_cluster
 @_quiet
-def score(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> None:
-    """Write the scores of CONFIG's models.
+def score(
+    config: tuple[Path, ...],
+    weights: tuple[Path, ...],
+    store: Path | None,
+    date: str | None,
+    out: Path | None,
+    cluster: str | None,
+    quiet: bool,
+) -> None:
+    """Write the scores of CONFIG's models, or score one session with trained weights.
 
-    One wide parquet file a model, dates down, codes across; trains first where needed.
+    With CONFIG: one wide parquet file a model, dates down, codes across; trains first where
+    needed. With --weights: one parquet table of date, code and a column a model, in seconds.
+    Files of one model are its seeds: their scores are z-scored and averaged.
     """
-    _run(config, out, quiet, "score", cluster)
+    if weights:
+        # Files behind the first one are no options of their own.
+        _score_weights((*weights, *config), store, date, out or Path("scores.parquet"), quiet)
+        return
+    if len(config) != 1:
+        raise ConfigError(
+            f"`CONFIG` must be one settings file; got {len(config)}; or give --weights and --store"
+        )
+    for name, value in (("--store", store), ("--date", date)):
+        if value is not None:
+            raise ConfigError(
+                f"`{name}` must go with --weights; got it with {config[0]}, which says it itself"
+            )
+    _run(config[0], out, quiet, "score", cluster)
+
+
+def _score_weights(
+    files: tuple[Path, ...], store: Path | None, date: str | None, out: Path, quiet: bool
+) -> None:
+    from factorlab import pipeline
+
+    settings = [path for path in files if path.suffix == ".toml"]
+    if settings:
+        raise ConfigError(
+            f"`--weights` must stand without CONFIG; got {settings[0]} too; leave one of them out"
+        )
+    if store is None:
+        raise ConfigError("`--store` must name the market store to score; got none")
+    done = pipeline.score_weights(store, files, out, date, progress=_progress(quiet))
+    for line in done.warnings:
+        click.echo(f"factorlab: warning: {line}", err=True)
+    if not quiet:
+        for name, facts in done.about["models"].items():
+            stocks, seeds = int(done.frame[name].notna().sum()), ", ".join(map(str, facts["seeds"]))
+            click.echo(
+                f"{name}: {stocks:,} stocks on {done.about['session']}, retrained"
+                f" {facts['retrain']}, seeds {seeds}{', in-sample' * facts['in_sample']}"
+            )
+    click.echo(out)
 
 
 @main.command(
@@ -366,7 +433,7 @@ def compare(runs: tuple[Path, ...], store: Path, out: Path | None, quiet: bool) 
     """
     from factorlab import pipeline
 
-    result = pipeline.compare_runs(
+    result = pipeline.evaluate_runs(
         store, runs, out or Path("runs/compare"), progress=_progress(quiet), command=_command()
     )
     _show(result, quiet)
@@ -408,6 +475,74 @@ def report(run: Path) -> None:
     from factorlab import pipeline
 
     click.echo(pipeline.rebuild_report(run))
+
+
+@main.command(
+    epilog=_example(
+        "factorlab runs",
+        "factorlab runs runs/demo runs/again",
+        "factorlab runs runs --json",
+    )
+)
+@click.argument("folder", type=FOLDER, nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def runs(folder: tuple[Path, ...], as_json: bool) -> None:
+    """List the runs in FOLDER, or compare two and more runs.
+
+    A FOLDER that is no run is searched for some; runs/ by default. Two or more runs are compared:
+    the settings that differ, and the results side by side.
+    """
+    from factorlab import pipeline
+
+    folders = folder or (Path("runs"),)
+    if len(folders) > 1 and all(pipeline.is_run(path) for path in folders):
+        compared = pipeline.compare_runs(folders)
+        if as_json:
+            _print_json(compared)
+        else:
+            _print_comparison(compared)
+        return
+    found = pipeline.list_runs(folders)
+    if as_json:
+        _print_json(found)
+        return
+    for run in found:
+        span = f"{run['start']}..{run['end']}" if run["start"] else "not evaluated"
+        hashed = f", data {run['store'][:12]}" if run["store"] else ""
+        click.echo(f"{run['path']}: {', '.join(run['stages']) or 'begun'}; {span}{hashed}")
+        click.echo(f"  {run['created']}, last change {run['changed']}")
+        for model in run["models"]:
+            figures = [run["results"].get(f"{model} {name}") for name in ("RankIC", "RankICIR")]
+            said = "".join(
+                f"  {name} {_number(value)}"
+                for name, value in zip(("RankIC", "RankICIR"), figures, strict=True)
+                if value is not None
+            )
+            click.echo(f"  {model}{said}")
+
+
+def _print_comparison(compared: dict[str, Any]) -> None:
+    for title in ("settings", "results"):
+        click.echo(f"{title}: {' | '.join(compared['runs'])}")
+        for key, values in compared[title].items():
+            click.echo(f"  {key}: {' | '.join(map(_number, values))}")
+        if not compared[title]:
+            click.echo("  none differ" if title == "settings" else "  none")
+
+
+def _number(value: Any) -> str:
+    """Return a value of a setting or result as text; a dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 @main.command(

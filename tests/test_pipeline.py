@@ -17,7 +17,7 @@ import pytest
 from factorlab.config import load_config
 from factorlab.errors import ConfigError, FactorlabError
 from factorlab.evaluation import Evaluation
-from factorlab.pipeline import compare_runs, evaluate_factors, rebuild_report, run
+from factorlab.pipeline import evaluate_factors, evaluate_runs, rebuild_report, run
 
 CONFIG = """
 baselines = ["reversal_20"]
@@ -225,7 +225,7 @@ def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path)
     for folder in (one, two):
         shutil.copytree(finished, folder)
     store = finished.parent / "market.store"
-    result = compare_runs(store, (one, two), tmp_path / "both")
+    result = evaluate_runs(store, (one, two), tmp_path / "both")
     ic = result.tables["ic_summary"]
     alone = Evaluation.load(one / "tables").tables["ic_summary"]
     key = ["pool", "horizon"]
@@ -243,11 +243,11 @@ def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path)
 def test_what_cannot_be_compared_is_one_line(finished, tmp_path) -> None:
     one, store = finished, finished.parent / "market.store"
     with pytest.raises(ConfigError, match="two or more folders; got 1"):
-        compare_runs(store, (one,), tmp_path / "x")
+        evaluate_runs(store, (one,), tmp_path / "x")
     with pytest.raises(ConfigError, match="different names; got 'out' twice"):
-        compare_runs(store, (one, one), tmp_path / "x")
+        evaluate_runs(store, (one, one), tmp_path / "x")
     with pytest.raises(FactorlabError, match="without run.json"):
-        compare_runs(store, (one, tmp_path), tmp_path / "x")
+        evaluate_runs(store, (one, tmp_path), tmp_path / "x")
     other = tmp_path / "other"
     shutil.copytree(one, other)
     about = other / "run.json"
@@ -255,9 +255,9 @@ def test_what_cannot_be_compared_is_one_line(finished, tmp_path) -> None:
     facts["settings"]["evaluation"]["min_pairs"] = 60
     about.write_text(json.dumps(facts), encoding="utf-8")
     with pytest.raises(ConfigError, match="`evaluation.min_pairs` must be the same in every run"):
-        compare_runs(store, (one, other), tmp_path / "x")
+        evaluate_runs(store, (one, other), tmp_path / "x")
     facts["hashes"]["store"] = "0" * 64
     about.write_text(json.dumps(facts), encoding="utf-8")
     with pytest.raises(ConfigError, match="must be made on the store"):
-        compare_runs(store, (one, other), tmp_path / "x")
+        evaluate_runs(store, (one, other), tmp_path / "x")
     assert not (tmp_path / "x").exists()

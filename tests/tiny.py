@@ -12,6 +12,7 @@ class TinyStore:
 
     def __init__(self, t: int = 60, n: int = 80, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
+        self.hash, self.simulated = f"{seed:064x}", True
         days = np.arange(np.datetime64("2015-01-01"), np.datetime64("2030-01-01"))
         self.dates = days[np.is_busday(days)][:t]
         self.assets = np.array([f"{600000 + k}.SH" for k in range(n)])

@@ -1,4 +1,4 @@
-"""The networks beside their settings, and the losses."""
+"""The models beside their settings, and the losses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from factorlab.errors import ConfigError, did_you_mean
+from factorlab.models.boosted import BoostedTrees, BoostedTreesSettings
 from factorlab.models.cross_gru import CrossGRU, CrossGRU2, CrossGRU2Settings, CrossGRUSettings
 from factorlab.models.decomp_gru import DecompGRU, DecompGRUSettings
 from factorlab.models.dlinear import DLinear, DLinearSettings
@@ -21,6 +22,8 @@ from factorlab.models.mean_gru import MeanGRU, MeanGRUSettings
 
 __all__ = [
     "MODELS",
+    "BoostedTrees",
+    "BoostedTreesSettings",
     "CrossGRU",
     "CrossGRU2",
     "CrossGRU2Settings",
@@ -47,6 +50,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "CrossGRU": CrossGRU,
     "CrossGRU-2": CrossGRU2,
     "DLinear": DLinear,
+    "LightGBM": BoostedTrees,
 }
 
 

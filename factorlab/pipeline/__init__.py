@@ -3,21 +3,28 @@
 The one place where all layers meet.
 """
 
-from factorlab.pipeline.factors import compare_runs, evaluate_factors, write_styles
+from factorlab.pipeline.factors import evaluate_factors, evaluate_runs, write_styles
 from factorlab.pipeline.frontier import run_frontier, settings_of_run
 from factorlab.pipeline.outcome import RunResult, rebuild_report
 from factorlab.pipeline.run import STAGES, demo, plan, run
+from factorlab.pipeline.runs import compare_runs, is_run, list_runs
+from factorlab.pipeline.weights import ScoredSession, score_weights
 
 __all__ = [
     "STAGES",
     "RunResult",
+    "ScoredSession",
     "compare_runs",
     "demo",
     "evaluate_factors",
+    "evaluate_runs",
+    "is_run",
+    "list_runs",
     "plan",
     "rebuild_report",
     "run",
     "run_frontier",
+    "score_weights",
     "settings_of_run",
     "write_styles",
 ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from factorlab.market.store import Store
     from factorlab.panel import Panel
 
-__all__ = ["compare_runs", "evaluate_factors", "write_styles"]
+__all__ = ["evaluate_factors", "evaluate_runs", "write_styles"]
 
 
 def evaluate_factors(
@@ -85,7 +85,7 @@ def evaluate_factors(
     return _measure(store, scores, out, settings, " · ".join(scores), notes, progress, command)
 
 
-def compare_runs(
+def evaluate_runs(
     store_path: Path,
     runs: Sequence[Path],
     out: Path,

@@ -290,6 +290,8 @@ class _Run:
 
     def _key(self, store: Store) -> str:
         """Hash what decides the weights (and nothing that does not)."""
+        from factorlab.training.settings import NOT_DECISIVE
+
         config = self.config
         training = asdict(config.training)
         return digest(
@@ -298,9 +300,7 @@ class _Run:
                 "universe": asdict(config.universe),
                 "features": asdict(config.features),
                 "labels": asdict(config.labels),
-                "training": {
-                    k: v for k, v in training.items() if k not in ("device", "workers", "threads")
-                },
+                "training": {k: v for k, v in training.items() if k not in NOT_DECISIVE},
             }
         )
 

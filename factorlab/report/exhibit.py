@@ -23,7 +23,7 @@ class Exhibit:
     Parameters
     ----------
     number : str
-        The report's number, or ``S1`` and on for a user's own pools.
+        The report's number, ``S1`` and on for a user's own pools, ``T`` for the trainings.
     zh, en : str
         Caption.
     drawings : sequence of Drawing

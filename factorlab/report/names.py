@@ -103,6 +103,7 @@ CAPTIONS: dict[str, Caption] = {
         "中证1000指增超额走势", "CSI 1000 enhanced: excess over the index and its drawdown"
     ),
     "26": Caption("指增组合统计", "Enhanced indices by year, net of cost"),
+    "T": Caption("学习曲线", "Learning curves of every training"),
 }
 
 #: Column heads by key: Chinese, English with unit, kind of number.
@@ -239,5 +240,8 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "validation_end": ("验证止", "validation to", "text"),
     "device": ("设备", "device", "text"),
     "stage": ("阶段", "stage", "text"),
+    "epoch": ("轮", "epoch", "int"),
+    "training_loss": ("训练损失", "training loss", "num4"),
+    "validation_loss": ("验证损失", "validation loss", "num4"),
     "seconds": ("耗时", "seconds", "num1"),
 }

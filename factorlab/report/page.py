@@ -22,6 +22,7 @@ from factorlab.report.exhibits_pool import (
     yearly_returns_exhibit,
 )
 from factorlab.report.exhibits_style import style_exhibit
+from factorlab.report.exhibits_training import training_exhibit
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, POOLS, SIMULATED
 from factorlab.report.provenance import Section, data_sections, difference_reasons
@@ -35,7 +36,7 @@ __all__ = ["build_report", "exhibits"]
 
 
 def exhibits(inputs: Inputs) -> list[Exhibit]:
-    """Return exhibits 6 to 26 in the report's order, then those of a user's own pools."""
+    """Return exhibits 6 to 26, those of a user's own pools, then the learning curves."""
     out = [
         style_exhibit(inputs),
         correlation_exhibit(inputs),
@@ -61,7 +62,8 @@ def exhibits(inputs: Inputs) -> list[Exhibit]:
         out.append(year_bars_exhibit(inputs, names[0], pool, captions[0]))
         out.append(curves_exhibit(inputs, names[1], pool, captions[1]))
         out.append(year_table_exhibit(inputs, names[2], pool, captions[2]))
-    return out
+    training = training_exhibit(inputs)
+    return [*out, training] if training else out
 
 
 def build_report(

@@ -35,7 +35,8 @@ class RunInfo:
         removed, remaining.
     training : DataFrame, optional
         One row a training: model, loss, seed, year, epochs, best_epoch, days, stocks, spans of
-        training and validation, val_rank_ic, params. Other columns are shown as they are.
+        training and validation, val_rank_ic, params. ``curve``
+        holds the learning curve; other columns are shown as they are.
     index_weights : sequence of str
         Pools whose own index weights the store holds; elsewhere the float cap stands in.
     command : str

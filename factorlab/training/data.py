@@ -14,6 +14,7 @@ from factorlab.labels import LabelSettings, neutral_returns, standardize
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
+    from factorlab.market.universe import UniverseSettings
     from factorlab.training.splits import Split
 
 __all__ = ["Batch", "TrainingData"]
@@ -46,14 +47,26 @@ class TrainingData:
     windows : WindowSource
         Its universe decides who takes part.
     labels : LabelSettings
+    universe : UniverseSettings, optional
+        What the universe of the windows was made by, where it is known; the record of a training
+        says it.
     """
 
-    def __init__(self, store: Store, windows: WindowSource, labels: LabelSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        windows: WindowSource,
+        labels: LabelSettings,
+        universe: UniverseSettings | None = None,
+    ) -> None:
         self.windows = windows
+        self.labels = labels
+        self.universe = universe
+        self.store_hash = store.hash
+        self.simulated = store.simulated
         self.dates = store.dates
         self.assets = store.assets
         self._store = store
-        self._labels = labels
         # Touched row by row; see `WindowSource` for why it is one block.
         self._residual = np.empty((len(store.dates), len(store.assets)))
         self._has_residual = np.zeros(len(store.dates), dtype=bool)
@@ -68,13 +81,13 @@ class TrainingData:
         """Return the neutralised forward return of session `t`, shape [N], NaN = none."""
         if not self._has_residual[t]:
             universe, row = self.windows.universe, slice(t, t + 1)
-            self._residual[t] = neutral_returns(self._store, universe, self._labels, row)[0]
+            self._residual[t] = neutral_returns(self._store, universe, self.labels, row)[0]
             self._has_residual[t] = True
         return self._residual[t]
 
     def label(self, t: int, loss: str) -> npt.NDArray[np.float64]:
         """Return the standardised label of session `t` for `loss`, shape [N], NaN = none."""
-        return standardize(self.residual(t)[None], self._labels.standard(loss))[0]
+        return standardize(self.residual(t)[None], self.labels.standard(loss))[0]
 
     def fitted(self, split: Split) -> WindowStats | None:
         """Return what the windows' normalisation takes from the training span, if anything."""

@@ -8,11 +8,14 @@ import inspect
 import json
 import math
 import sys
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -27,13 +30,15 @@ from factorlab.models import (
     weighted_mse_loss,
 )
 from factorlab.progress import SILENT, Progress
+from factorlab.training.board import Board
 from factorlab.training.checkpoint import load_tensors, save_tensors
 from factorlab.training.data import TrainingData
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.weights import load_network, made_of, save_weights, split_tensors
 from factorlab.training.workers import pick_device
 
-__all__ = ["LOSSES", "Job", "Trainer", "fit", "load_model"]
+__all__ = ["LOSSES", "Job", "Trainer", "fit", "load_model", "open_trainer"]
 
 LOSSES = {"ic": ic_loss, "mse": weighted_mse_loss}
 
@@ -95,15 +100,8 @@ def load_model(job: Job, root: Path, device: torch.device) -> nn.Module:
     path = job.folder(root) / "weights.safetensors"
     if not path.exists():
         raise TrainingError(f"`weights` must exist; got none at {path}; run the training first")
-    tensors, _ = load_tensors(path)
-    model = job.network()
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise TrainingError(
-            f"`weights` must fit {job.name}; got other shapes in {path}; delete it to train again"
-        ) from error
-    return model.to(device).eval()
+    state, _ = split_tensors(load_tensors(path)[0])
+    return load_network(job.network(), state, job.name, path).to(device)
 
 
 def fit(
@@ -131,7 +129,8 @@ def fit(
     Returns
     -------
     dict
-        The training record, also written as ``training.json`` beside the weights.
+        The training record, also written as ``training.json`` beside the weights; what differs
+        from one start to the next, the seconds and the end, is in ``timings.json``.
 
     Raises
     ------
@@ -152,25 +151,40 @@ def fit(
         record: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         _check_key(record.get("key"), key, done)
         return record
-    trainer = Trainer(job, data, settings)
+    trainer = open_trainer(job, data, settings)
     trainer.resume(folder / "checkpoint.safetensors", key)
+    if trainer.epoch and (folder / "timings.json").exists():
+        trainer.timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
     steps = max(len(trainer.days(0)), 1)
     name = f"train {job.name} {job.split.label} seed {job.seed}"
     total = settings.max_epochs * steps
     with progress.stage(name, total, trainer.epoch * steps) as tick:
-        while not trainer.finished:
-            trainer.run_epoch(tick)
-            trainer.save(folder / "checkpoint.safetensors", key)
+        with Board(folder, settings.tensorboard, trainer.epoch) as board:
+            while not trainer.finished:
+                points = len(trainer.curve)
+                trainer.run_epoch(tick)
+                trainer.save(folder / "checkpoint.safetensors", key)
+                write_json(folder / "timings.json", trainer.timings)
+                for point in trainer.curve[points:]:
+                    board.add(point)
     if not trainer.curve or trainer.best_epoch < 0:
         raise TrainingError(
             f"`training.min_stocks` must leave dates to train on; got none with"
             f" {settings.min_stocks} labelled stocks before {job.split.label}"
         )
     record = trainer.record(key)
-    save_tensors(folder / "weights.safetensors", trainer.best, {"record": record})
+    save_weights(folder / "weights.safetensors", trainer.best, trainer.fitted, record)
     write_json(done, record)
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return record
+
+
+def open_trainer(job: Job, data: TrainingData, settings: TrainingSettings) -> Trainer:
+    """Return the untrained state of a training: of trees, or of a network."""
+    from factorlab.training.trees import TreeTrainer
+
+    kind = TreeTrainer if job.spec.model == "LightGBM" else Trainer
+    return kind(job, data, settings)
 
 
 def _check_key(found: str | None, key: str, path: Path) -> None:
@@ -193,11 +207,16 @@ class Trainer:
             self.model = job.network().to(self.device)
         # What is validated and kept: the network itself, or the mean of its steps.
         self.kept = copy.deepcopy(self.model) if settings.average else self.model
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
+        self.optimizer = torch.optim.Adam(
+            # A group, since trees have no parameters of torch.
+            [{"params": list(self.model.parameters())}],
+            lr=settings.learning_rate,
+        )
         self.epoch = 0
         self.best_epoch = -1
         self.best: dict[str, torch.Tensor] = {}
         self.curve: list[dict[str, float]] = []
+        self.timings: dict[str, Any] = {"training_seconds": 0.0, "validation_seconds": 0.0}
 
     @property
     def finished(self) -> bool:
@@ -212,6 +231,24 @@ class Trainer:
 
     def run_epoch(self, tick: Any) -> None:
         """Visit the epoch's dates once, validate, and keep the best weights."""
+        began = time.perf_counter()
+        losses = self.train_epoch(tick)
+        self._spent("training_seconds", began)
+        if losses:
+            began = time.perf_counter()
+            score = self.validate()
+            self._spent("validation_seconds", began)
+            mean_loss = float(np.mean(losses))
+            point = {"epoch": self.epoch, "loss": mean_loss, "dates": len(losses), **score}
+            self.curve.append(point)
+            best = max((self._measure(p) for p in self.curve[:-1]), default=-math.inf)
+            if self._measure(point) > best:
+                self.best_epoch = self.epoch
+                self.best = {k: v.detach().clone() for k, v in self.kept.state_dict().items()}
+        self.epoch += 1
+
+    def train_epoch(self, tick: Any) -> list[float]:
+        """Visit the epoch's dates once and return the loss of each that has enough stocks."""
         self.model.train()
         rng = np.random.default_rng([self.job.seed, self.epoch, 1])
         losses = []
@@ -221,16 +258,13 @@ class Trainer:
             if loss is not None:
                 losses.append(loss)
             tick(1, note)
-        if losses:
-            score = self.validate()
-            mean_loss = float(np.mean(losses))
-            point = {"epoch": self.epoch, "loss": mean_loss, "dates": len(losses), **score}
-            self.curve.append(point)
-            best = max((self._measure(p) for p in self.curve[:-1]), default=-math.inf)
-            if self._measure(point) > best:
-                self.best_epoch = self.epoch
-                self.best = {k: v.detach().clone() for k, v in self.kept.state_dict().items()}
-        self.epoch += 1
+        return losses
+
+    def _spent(self, what: str, began: float) -> None:
+        """Add to the seconds of training or validation."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        seconds = self.timings[what] + time.perf_counter() - began
+        self.timings |= {what: round(seconds, 3), "ended": now}
 
     def _measure(self, point: dict[str, float]) -> float:
         value = (
@@ -243,8 +277,10 @@ class Trainer:
             return f"epoch {self.epoch + 1}"
         return f"epoch {self.epoch + 1}, validation RankIC {self.curve[-1]['rank_ic']:.4f}"
 
-    def step(self, t: int, rng: np.random.Generator) -> float | None:
-        """Take one optimiser step on session `t`; None where it has too few stocks."""
+    def draw(
+        self, t: int, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]] | None:
+        """Draw the stocks of a batch of session `t`, with their labels; None for too few."""
         columns = self.data.columns(t)
         label = self.data.label(t, self.job.loss)
         columns = columns[np.isfinite(label[columns])]
@@ -253,8 +289,16 @@ class Trainer:
             columns = np.sort(rng.choice(columns, wanted, replace=False))
         if len(columns) < self.settings.min_stocks or np.ptp(label[columns]) == 0:
             return None
+        return columns, label[columns]
+
+    def step(self, t: int, rng: np.random.Generator) -> float | None:
+        """Take one optimiser step on session `t`; None where it has too few stocks."""
+        drawn = self.draw(t, rng)
+        if drawn is None:
+            return None
+        columns, label = drawn
         batch = self.data.batch(t, columns, self.device, self.fitted)
-        target = torch.from_numpy(label[columns].astype(np.float32)).to(self.device)
+        target = torch.from_numpy(label.astype(np.float32)).to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
         loss = LOSSES[self.job.loss](self.model(batch.x, batch.size), target)
         loss.backward()
@@ -363,5 +407,6 @@ class Trainer:
             "validation_end": str(dates[split.validation[-1]]),
             "device": self.device.type,
             "torch": torch.__version__.split("+")[0],
+            **made_of(self.job.spec, self.job.seed, self.data, self.settings),
             "curve": self.curve,
         }

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factorlab.progress import Progress
+from factorlab.training.board import check_board
+from factorlab.training.card import write_cards
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import Job, fit
 from factorlab.training.settings import ModelSettings, TrainingSettings
@@ -53,7 +55,7 @@ def train_grid(
     workers : Workers or RayWorkers
     settings : TrainingSettings
     root : Path
-        Folder of the run's models.
+        Folder of the run's models; gets a card beside the weights of each.
     key : str
         Hash of everything that decides the weights.
 
@@ -61,11 +63,18 @@ def train_grid(
     -------
     list of dict
         The training records, in the order of `jobs`.
+
+    Raises
+    ------
+    TrainingError
+        If TensorBoard is asked for and not installed, before anything is trained.
     """
+    check_board(settings.tensorboard)
     records: list[dict[str, Any]] = [{} for _ in jobs]
     tasks = [(job, settings, root, key) for job in jobs]
     for position, record in workers.run(_fit, tasks):
         records[position] = record
+    write_cards(root, records)
     return records
 
 

@@ -15,7 +15,7 @@ import torch
 from factorlab.features import FIELDS
 from factorlab.models import parameter_count
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, Trainer
+from factorlab.training.fit import Job, Trainer, open_trainer
 from factorlab.training.settings import TrainingSettings
 
 __all__ = ["GridPlan", "JobPlan", "plan_grid"]
@@ -112,7 +112,7 @@ def plan_grid(
         mine = [job for job in jobs if job.name == name]
         job = max(mine, key=lambda j: len(j.split.train))
         own = job.spec.own(settings)
-        trainer = Trainer(job, data, own)
+        trainer = open_trainer(job, data, own)
         days = job.split.train[-TIMED - 1 :]
         rng = np.random.default_rng(0)
         step = _median(partial(_step, trainer, rng), days)

@@ -8,15 +8,24 @@ from dataclasses import dataclass, field
 
 from factorlab.errors import ConfigError, did_you_mean
 
-__all__ = ["LOSS_NAMES", "MODEL_NAMES", "REPORT_MODELS", "ModelSettings", "TrainingSettings"]
+__all__ = [
+    "LOSS_NAMES",
+    "MODEL_NAMES",
+    "NOT_DECISIVE",
+    "REPORT_MODELS",
+    "ModelSettings",
+    "TrainingSettings",
+]
 
 # Named here and not read from factorlab.models: that would load torch to read a file.
-MODEL_NAMES = ("GRU", "DecompGRU", "MeanGRU", "CrossGRU", "CrossGRU-2", "DLinear")
+MODEL_NAMES = ("GRU", "DecompGRU", "MeanGRU", "CrossGRU", "CrossGRU-2", "DLinear", "LightGBM")
 # The two of the report, which a run without [[models]] trains.
 REPORT_MODELS = ("GRU", "DecompGRU")
 # Networks whose size depends on the length of the window.
 _WINDOW_MODELS = ("DLinear",)
 LOSS_NAMES = ("ic", "mse")
+# What decides where, how fast and how visibly a training runs, not what comes out.
+NOT_DECISIVE = ("device", "workers", "threads", "tensorboard")
 # What a model may set for itself; the rest decides which dates and data all of them share.
 OWN = (
     "max_epochs",
@@ -74,6 +83,8 @@ class TrainingSettings:
         Processes that train and score side by side; 0 takes the cores of a CPU, one for a GPU.
     threads : int
         CPU threads of each; 0 takes one, or torch's own choice with a single worker.
+    tensorboard : bool
+        Write the learning curves as TensorBoard's event files too, beside the weights.
     """
 
     train_years: int = 8
@@ -94,6 +105,7 @@ class TrainingSettings:
     device: str = "auto"
     workers: int = 0
     threads: int = 0
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for key in (

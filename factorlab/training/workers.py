@@ -52,7 +52,8 @@ class DataSpec:
         """Open the store and lay out the windows."""
         store = Store.open(self.store)
         universe = scoring_universe(store, self.universe)
-        return TrainingData(store, WindowSource(store, universe.mask, self.features), self.labels)
+        windows = WindowSource(store, universe.mask, self.features)
+        return TrainingData(store, windows, self.labels, self.universe)
 
     def absolute(self) -> DataSpec:
         """Return the same with the store's whole path."""

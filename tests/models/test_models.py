@@ -23,7 +23,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randn(40, generator=generator)
 
 
-RECURRENT = sorted(set(MODELS) - {"DLinear"})
+RECURRENT = sorted(set(MODELS) - {"DLinear", "LightGBM"})
 
 
 def seeded(name: str, **options) -> nn.Module:
