@@ -167,10 +167,16 @@ def fit(
                 write_json(folder / "timings.json", trainer.timings)
                 for point in trainer.curve[points:]:
                     board.add(point)
-    if not trainer.curve or trainer.best_epoch < 0:
+    if not trainer.curve:
         raise TrainingError(
             f"`training.min_stocks` must leave dates to train on; got none with"
             f" {settings.min_stocks} labelled stocks before {job.split.label}"
+        )
+    if trainer.best_epoch < 0:
+        raise TrainingError(
+            f"`{job.name}` must tell stocks of the validation year apart; got no RankIC in"
+            f" {len(trainer.curve)} epochs before {job.split.label}: one score for all, or too few"
+            " labelled stocks; train on more dates or stocks"
         )
     record = trainer.record(key)
     save_weights(folder / "weights.safetensors", trainer.best, trainer.fitted, record)

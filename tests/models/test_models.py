@@ -99,7 +99,7 @@ def test_no_step_sees_a_later_one(name: str, batch) -> None:
     torch.testing.assert_close(before[-1], model.states(x, size, last=True), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"LightGBM"}))
 @pytest.mark.parametrize("loss", [ic_loss, weighted_mse_loss])
 def test_each_model_can_fit_one_batch(name: str, loss, batch) -> None:
     x, size = batch

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from factorlab.errors import TrainingError
 from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
 from factorlab.training.data import TrainingData
@@ -29,6 +30,8 @@ SETTINGS = TrainingSettings(
     train_years=2, max_epochs=2, seeds=(0,), day_stride=3, threads=1, device="cpu"
 )
 CPU = torch.device("cpu")
+# Boosted trees are grown another way; `test_trees` has their laws.
+NETWORKS = tuple(name for name in MODEL_NAMES if name != "LightGBM")
 
 
 def market() -> TrainingData:
@@ -46,7 +49,7 @@ def job(model: str, loss: str = "ic", **own) -> Job:
     return Job(ModelSettings(model, loss, training=own).for_windows(LOOK_BACK), 0, SPLIT)
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_same_seed_same_bytes_and_finite_scores(tmp_path, data, model) -> None:
     for folder in ("a", "b"):
         fit(job(model), data, SETTINGS, tmp_path / folder, "key")
@@ -61,7 +64,7 @@ def test_same_seed_same_bytes_and_finite_scores(tmp_path, data, model) -> None:
         assert torch.isfinite(network(batch.x, batch.size)).all()
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", NETWORKS)
 @pytest.mark.parametrize("loss", ["ic", "mse"])
 def test_a_date_whose_labels_are_one_value_is_skipped(data, monkeypatch, model, loss) -> None:
     trainer = Trainer(job(model, loss), data, SETTINGS)
@@ -75,7 +78,7 @@ def test_a_date_whose_labels_are_one_value_is_skipped(data, monkeypatch, model, 
     assert np.isfinite(trainer.step(35, rng))
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_validation_with_fewer_stocks_than_a_batch(data, monkeypatch, model) -> None:
     """Training dates hold more stocks than a batch, validation dates fewer."""
     whole = TrainingData.columns
@@ -87,6 +90,13 @@ def test_validation_with_fewer_stocks_than_a_batch(data, monkeypatch, model) -> 
     assert trainer.curve[0]["dates"] > 0
     assert np.isfinite(trainer.curve[0]["rank_ic"])
     assert len(trainer.score(55)) == len(data.columns(55)) <= 55
+
+
+def test_scores_that_tell_no_stocks_apart_are_one_clear_line(tmp_path, data) -> None:
+    """Fewer rows than a leaf must hold: the trees never split."""
+    with pytest.raises(TrainingError, match="LightGBM-IC` must tell stocks") as caught:
+        fit(job("LightGBM"), data, SETTINGS, tmp_path, "key")
+    assert "\n" not in str(caught.value)
 
 
 SCRIPT = """
