@@ -14,6 +14,7 @@ from factorlab.report.exhibit import Exhibit
 from factorlab.report.exhibits_enhancement import enhancement_curve, enhancement_table
 from factorlab.report.exhibits_groups import groups_exhibit, performance_exhibit
 from factorlab.report.exhibits_ic import correlation_exhibit, ic_exhibit
+from factorlab.report.exhibits_models import NO_MODELS, model_exhibits
 from factorlab.report.exhibits_pool import (
     curves_exhibit,
     pool_captions,
@@ -35,8 +36,12 @@ __all__ = ["build_report", "exhibits"]
 
 
 def exhibits(inputs: Inputs) -> list[Exhibit]:
-    """Return exhibits 6 to 26 in the report's order, then those of a user's own pools."""
+    """Return the exhibits in the report's order, then those of a user's own pools.
+
+    Exhibits 1 to 5 are left out where the run has no models.
+    """
     out = [
+        *model_exhibits(inputs),
         style_exhibit(inputs),
         correlation_exhibit(inputs),
         ic_exhibit(inputs, "8", 10),
@@ -147,6 +152,7 @@ def _render(inputs: Inputs, shown: list[Exhibit], sections: list[Section], summa
         run=inputs.run,
         inputs=inputs,
         exhibits=shown,
+        left_out="" if any(e.number == "1" for e in shown) else NO_MODELS,
         sections=sections,
         summary=summary,
         cards=cards(inputs),
