@@ -67,7 +67,7 @@ def flow_diagram(
     with drawing():
         paint = _across if not flow.left else _down
         figure = paint(flow, simulated)
-        return Drawing(to_svg(figure, prefix, label), tuple(legend))
+        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure)
 
 
 def framework_diagram(
@@ -110,7 +110,7 @@ def framework_diagram(
                 _box(axes, x, y, wide, high, Step(zh, en, "", tone), lines=2)
                 above = top - 11 if i == 0 else y - pitch + high / 2
                 _arrow(axes, (x, above), (x, y - high / 2))
-        return Drawing(to_svg(figure, prefix, label), ())
+        return Drawing(to_svg(figure, prefix, label), (), figure)
 
 
 def span_diagram(
@@ -161,7 +161,7 @@ def span_diagram(
             if size >= _SIZE_LEAST:
                 for text, shift in zip(texts, (-5.6, 5.6), strict=True):
                     _write(axes, (x0 + x1) / 2, y + high / 2 + shift, text, size, SURFACE)
-        return Drawing(to_svg(figure, prefix, label), tuple(legend))
+        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure)
 
 
 def _across(flow: Flow, simulated: bool) -> Figure:
