@@ -144,17 +144,33 @@ class DataSettings:
         return given
 
 
+# Named here and not read from factorlab.report: that would load matplotlib to read a file.
+REPORT_FILES = ("workbook", "parquet", "figures")
+
+
 @dataclass(frozen=True)
 class ReportSettings:
-    """What the page is called.
+    """What the page is called, and what is written beside it.
 
     Parameters
     ----------
     title : str
         Headline of the page.
+    files : tuple of {'workbook', 'parquet', 'figures'}
+        What to write beside the page and its CSVs: ``workbook.xlsx``, the exhibits' tables as
+        parquet, their figures as PNG and SVG.
     """
 
     title: str = "factorlab"
+    files: tuple[str, ...] = REPORT_FILES
+
+    def __post_init__(self) -> None:
+        for kind in self.files:
+            if kind not in REPORT_FILES:
+                raise ConfigError(
+                    f"`report.files` must hold only {', '.join(REPORT_FILES)}; got {kind!r}"
+                    f"{did_you_mean(kind, REPORT_FILES)}"
+                )
 
 
 def _all_pairs() -> tuple[ModelSettings, ...]:

@@ -83,6 +83,8 @@ def test_a_run_leaves_page_tables_scores_and_weights(finished) -> None:
     names = set(content(finished))
     assert {"report/index.html", "tables/ic_summary.csv", "tables/top_yearly.parquet"} <= names
     assert {"tables/style_correlation.csv", "report/exhibit_06.csv"} <= names
+    assert {"report/workbook.xlsx", "report/exhibits/exhibit_06.parquet"} <= names
+    assert {"report/figures/exhibit_02.png", "report/figures/exhibit_03.svg"} <= names
     assert (finished / "styles" / "exposures.npy").exists()
     assert (finished / "scores" / "GRU-IC.parquet").exists()
     assert len(list((finished / "models").rglob("weights.safetensors"))) == 2
@@ -206,7 +208,7 @@ def test_killed_at_every_stage_a_run_ends_with_the_same_tables(
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     ours, theirs = content(path.parent / "out"), content(finished)
     # The number of processes is a setting: these print it, or hash it, or the command.
-    for name in ("index.html", "settings.csv", "hashes.csv"):
+    for name in ("index.html", "settings.csv", "hashes.csv", "workbook.xlsx"):
         ours.pop(f"report/{name}")
         theirs.pop(f"report/{name}")
     assert ours.keys() == theirs.keys()

@@ -77,6 +77,7 @@ def rebuild_report(run_dir: Path) -> Path:
     """
     import pandas as pd
 
+    from factorlab.config import REPORT_FILES
     from factorlab.evaluation import Evaluation
     from factorlab.report import RunInfo, build_report
 
@@ -103,7 +104,9 @@ def rebuild_report(run_dir: Path) -> Path:
         timings=None,
         notes=facts["notes"],
     )
-    return build_report(info, evaluation.tables, run_dir / "report")
+    # Factor files have no [report]: everything is written.
+    files = facts["settings"].get("report", {}).get("files", REPORT_FILES)
+    return build_report(info, evaluation.tables, run_dir / "report", files=files)
 
 
 def default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:

@@ -12,7 +12,7 @@ from factorlab.report.exhibits_pool import part_year_note, period_columns
 from factorlab.report.figures import Curve, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS
-from factorlab.report.tables import Column, Table, columns_for
+from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["enhancement_curve", "enhancement_table"]
 
@@ -66,6 +66,7 @@ def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
             {"date": dates.astype(str), "nav": nav["nav"], "excess_nav": nav["excess_nav"]}
         ).reset_index(drop=True),
         shown=0,
+        chart=Chart("lines", ("excess_nav",)),
     )
     return Exhibit(
         number,

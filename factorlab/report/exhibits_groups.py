@@ -12,7 +12,7 @@ from factorlab.report.exhibits_pool import only_coloured
 from factorlab.report.figures import bars
 from factorlab.report.inputs import ANNUALISATION, Inputs
 from factorlab.report.names import CAPTIONS, EQUAL_WEIGHT, Caption
-from factorlab.report.tables import Column, Table, columns_for
+from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["groups_exhibit", "performance_exhibit"]
 
@@ -93,7 +93,9 @@ def groups_exhibit(inputs: Inputs) -> Exhibit:
                 **{f"group_{g}": v for g, v in zip(groups, x, strict=True)},
             }
         )
-    table = Table(csv_stem("10"), columns, pd.DataFrame(rows, columns=[c.key for c in columns]))
+    frame_shown = pd.DataFrame(rows, columns=[c.key for c in columns])
+    chart = Chart("bars", tuple(f"group_{g}" for g in groups))
+    table = Table(csv_stem("10"), columns, frame_shown, chart=chart)
     notes = [
         "等权、每周调仓、未计交易成本；剔除涨跌停与停牌（drop）。Equal weights, weekly, no cost;"
         " stocks at a limit or suspended on the trade session are left out (drop).",

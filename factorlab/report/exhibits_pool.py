@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from factorlab.report.names import (
     Caption,
     pool_label,
 )
-from factorlab.report.tables import Column, Table, columns_for
+from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = [
     "NUMBERED",
@@ -73,7 +74,8 @@ def curves_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) -> 
         Column("date", "日期", "date"),
         *(Column(c, c, "NAV", "num") for c in daily),
     )
-    curve_table = Table(csv_stem(number), columns, frame, shown=0)
+    chart = Chart("lines", tuple(k for k in daily if k.endswith("| excess_nav")))
+    curve_table = Table(csv_stem(number), columns, frame, shown=0, chart=chart)
     summary = inputs.table("top_summary", pool=pool, mode="drop").set_index("factor")
     keys = ["annual_excess_ratio", "total_return_excess_ratio", "dividend_part"]
     keys += [k for k in ("excess_sharpe", "excess_max_drawdown") if k in summary.columns]
@@ -122,7 +124,8 @@ def yearly_returns_exhibit(inputs: Inputs) -> Exhibit:
     columns = (*columns_for(["factor"]), *period_columns(years, "pct"))
     rows = [{"factor": m, **{y: value.get((m, y), math.nan) for y in years}} for m in models]
     rows.append({"factor": INDEX, **dict(zip(years, level, strict=True))})
-    table = Table(csv_stem("12"), columns, pd.DataFrame(rows, columns=[c.key for c in columns]))
+    frame = pd.DataFrame(rows, columns=[c.key for c in columns])
+    table = Table(csv_stem("12"), columns, frame, chart=Chart("bars", tuple(years)))
     notes = [part_year_note(years), *only_coloured(inputs, models)]
     return Exhibit("12", caption.zh, caption.en, [drawing], [table], notes=[n for n in notes if n])
 
@@ -162,7 +165,10 @@ def year_bars_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) 
         )
         for m in models
     ]
-    table = stacked(csv_stem(number), entries, ["factor"], period_columns(years, "pct"))
+    table = replace(
+        stacked(csv_stem(number), entries, ["factor"], period_columns(years, "pct")),
+        chart=Chart("bars", tuple(years)),
+    )
     notes = [part_year_note(years), *only_coloured(inputs, models)]
     return Exhibit(
         number, caption.zh, caption.en, [drawing], folded=[table], notes=[n for n in notes if n]

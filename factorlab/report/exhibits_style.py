@@ -11,7 +11,7 @@ from factorlab.report.exhibit import NOT_COMPUTED, Exhibit, csv_stem
 from factorlab.report.figures import bars
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS
-from factorlab.report.tables import Column, Table, columns_for
+from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["style_exhibit"]
 
@@ -50,6 +50,7 @@ def style_exhibit(inputs: Inputs) -> Exhibit:
         columns,
         pd.DataFrame(rows, columns=[c.key for c in columns]),
         shade=[c.key for c in heads],
+        chart=Chart("bars", tuple(c.key for c in heads)),
     )
     notes = [
         "逐日截面相关系数（打分域内全部股票）的时序均值；CNE5 式风格因子由本文数据计算，研报用通联"

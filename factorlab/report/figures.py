@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,11 @@ class Legend:
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG with its legend."""
+    """An SVG with its legend, and the figure that other forms are written from."""
 
     svg: str
     legend: tuple[Legend, ...]
+    figure: Figure | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def bars(
         axes.tick_params(axis="x", length=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        return Drawing(to_svg(figure, prefix, label), tuple(legend))
+        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure)
 
 
 def excess_curves(
@@ -210,7 +211,7 @@ def excess_curves(
         lower.set_ylabel("超额回撤\ndrawdown, %")
         _date_axis((upper, lower), [c.dates for c in curves])
         lower.set_xlabel("日期 date")
-        return Drawing(to_svg(figure, prefix, label), tuple(legend))
+        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure)
 
 
 def cumulative_ic(
@@ -257,7 +258,7 @@ def cumulative_ic(
             _stamp(axes, simulated)
         order = [c.model for curves in panels.values() for c in curves] + ["其余 the others"]
         names = [n for n in dict.fromkeys(order) if n in legend]
-        return Drawing(to_svg(figure, prefix, label), tuple(legend[n] for n in names))
+        return Drawing(to_svg(figure, prefix, label), tuple(legend[n] for n in names), figure)
 
 
 def _figure(

@@ -78,6 +78,11 @@ def pool_label(pool: str) -> tuple[str, str]:
 
 
 CAPTIONS: dict[str, Caption] = {
+    "1": Caption("Transformer抽象化通用框架", "The Transformer as a general framework"),
+    "2": Caption("DecompGRU模型流程", "Flow of DecompGRU"),
+    "3": Caption("滚动训练流程", "Rolling training"),
+    "4": Caption("基线GRU模型流程", "Flow of the baseline GRU and of other networks"),
+    "5": Caption("训练参数设定", "Parameters of the training"),
     "6": Caption("模型风格倾向", "Correlation of the models with styles"),
     "7": Caption("模型相关性", "Rank correlation between models"),
     "8": Caption("10日IC统计结果", "IC statistics, 10 sessions (T+1 to T+11)"),

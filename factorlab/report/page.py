@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ from factorlab.report.exhibit import Exhibit
 from factorlab.report.exhibits_enhancement import enhancement_curve, enhancement_table
 from factorlab.report.exhibits_groups import groups_exhibit, performance_exhibit
 from factorlab.report.exhibits_ic import correlation_exhibit, ic_exhibit
+from factorlab.report.exhibits_models import NO_MODELS, model_exhibits
 from factorlab.report.exhibits_pool import (
     curves_exhibit,
     pool_captions,
@@ -31,13 +32,25 @@ from factorlab.report.rendering import render
 from factorlab.report.run_info import RunInfo
 from factorlab.report.summary import cards, rule_text, summary_table
 from factorlab.report.tables import Table
+from factorlab.report.take_away import (
+    EXHIBITS,
+    FIGURES,
+    WORKBOOK,
+    Link,
+    links,
+    write_files,
+)
 
 __all__ = ["build_report", "exhibits"]
 
 
 def exhibits(inputs: Inputs) -> list[Exhibit]:
-    """Return exhibits 6 to 26, those of a user's own pools, then the learning curves."""
+    """Return the exhibits in the report's order, those of a user's own pools, learning curves.
+
+    Exhibits 1 to 5 are left out where the run has no models.
+    """
     out = [
+        *model_exhibits(inputs),
         style_exhibit(inputs),
         correlation_exhibit(inputs),
         ic_exhibit(inputs, "8", 10),
@@ -72,8 +85,9 @@ def build_report(
     out_dir: Path | str,
     *,
     reference: Path | str | None = None,
+    files: Sequence[str] = (),
 ) -> Path:
-    """Write the tear sheet: ``index.html`` and one CSV a table beside it.
+    """Write the tear sheet: ``index.html``, one CSV a table beside it, and what to take away.
 
     The page is one file that loads nothing. The same input gives the same bytes. It is built in
     a neighbouring folder and moved into place, so `out_dir` never holds a part of a report.
@@ -88,6 +102,9 @@ def build_report(
         New, empty, or an earlier report, which is replaced.
     reference : Path, optional
         Folder of the printed numbers; by default those of the package.
+    files : sequence of {'workbook', 'parquet', 'figures'}
+        What else to write: ``workbook.xlsx``, the exhibits' tables as parquet in ``exhibits/``,
+        their figures as PNG and SVG in ``figures/``. A run writes all of them.
 
     Returns
     -------
@@ -97,7 +114,7 @@ def build_report(
     Raises
     ------
     ConfigError
-        If `out_dir` holds other things than a report.
+        If `out_dir` holds other things than a report, or `files` an unknown kind.
     DataError
         If a table lacks a column.
     """
@@ -105,7 +122,7 @@ def build_report(
     _check_target(out)
     inputs = Inputs(run, tables, load_printed(Path(reference) if reference else None))
     shown, sections, summary = exhibits(inputs), data_sections(inputs), summary_table(inputs)
-    page = _render(inputs, shown, sections, summary)
+    page = _render(inputs, shown, sections, summary, links(files, shown))
     building, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for leftover in (building, old):
         if leftover.exists():
@@ -113,6 +130,7 @@ def build_report(
     building.mkdir(parents=True)
     for table in _tables(shown, sections, summary):
         table.write_csv(building)
+    write_files(building, files, run, summary, shown, sections)
     (building / "index.html").write_text(page, encoding="utf-8", newline="\n")
     if out.exists():
         out.rename(old)
@@ -127,7 +145,8 @@ def _check_target(out: Path) -> None:
         return
     if not out.is_dir():
         raise ConfigError(f"`out_dir` must be a folder; got the file {out}; name another one")
-    others = [p.name for p in out.iterdir() if p.name != "index.html" and p.suffix != ".csv"]
+    ours = {"index.html", WORKBOOK, EXHIBITS, FIGURES}
+    others = [p.name for p in out.iterdir() if p.name not in ours and p.suffix != ".csv"]
     if others:
         raise ConfigError(
             f"`out_dir` must be new, empty or an earlier report; got '{sorted(others)[0]}' in"
@@ -143,13 +162,21 @@ def _tables(shown: list[Exhibit], sections: list[Section], summary: Table) -> li
     ]
 
 
-def _render(inputs: Inputs, shown: list[Exhibit], sections: list[Section], summary: Table) -> str:
+def _render(
+    inputs: Inputs,
+    shown: list[Exhibit],
+    sections: list[Section],
+    summary: Table,
+    beside: list[Link],
+) -> str:
     return render(
         "page.html.j2",
         run=inputs.run,
         inputs=inputs,
         exhibits=shown,
+        left_out="" if any(e.number == "1" for e in shown) else NO_MODELS,
         sections=sections,
+        beside=beside,
         summary=summary,
         cards=cards(inputs),
         rule=rule_text(len(inputs.models) * len(inputs.pools)),

@@ -14,7 +14,7 @@ import pandas as pd
 
 from factorlab.errors import DataError
 
-__all__ = ["REFERENCE_FOLDER", "Printed", "load_printed"]
+__all__ = ["REFERENCE_FOLDER", "Printed", "load_printed", "printed_parameters"]
 
 REFERENCE_FOLDER = Path(__file__).parent / "reference"
 
@@ -105,6 +105,12 @@ def load_printed(folder: Path | None = None) -> Printed:
         enhanced[pool, "tracking_error", "full"] = _decimal(row.tracking_error_pct)
         enhanced[pool, "two_way_turnover", "full"] = float(row.mean_two_way_turnover)
     return Printed(correlations, ics, tops, yearlies, enhanced)
+
+
+def printed_parameters() -> dict[str, tuple[str, str]]:
+    """Return what the report prints of its settings: by key, the value and where it stands."""
+    frame = pd.read_csv(REFERENCE_FOLDER / "table05_training_parameters.csv", dtype=str)
+    return {str(r.key): (str(r.printed), str(r.where)) for r in frame.itertuples()}
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:

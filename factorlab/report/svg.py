@@ -12,13 +12,27 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["BENCHMARK", "GRID", "INK", "MUTED", "SURFACE", "WARN", "colour", "drawing", "to_svg"]
+__all__ = [
+    "BENCHMARK",
+    "GRID",
+    "INK",
+    "MUTED",
+    "SURFACE",
+    "WARN",
+    "colour",
+    "drawing",
+    "page_colours",
+    "to_svg",
+    "token_of",
+]
 
 _NAMES = "ink grid muted bench rest surface warn m0 m1 m2 m3 m4 m5 m6 m7".split()
 
@@ -26,6 +40,21 @@ _NAMES = "ink grid muted bench rest surface warn m0 m1 m2 m3 m4 m5 m6 m7".split(
 def colour(name: str) -> str:
     """Return the token of a colour of the page, to be used in a figure."""
     return f"#0101{_NAMES.index(name):02x}"
+
+
+def token_of(hexadecimal: str) -> str | None:
+    """Return the name of the colour that a token stands for; None for any other colour."""
+    known = re.fullmatch(r"#0101([0-9a-f]{2})", hexadecimal)
+    return _NAMES[int(known[1], 16)] if known else None
+
+
+@cache
+def page_colours() -> dict[str, str]:
+    """Return the page's light colours by name, from its style sheet."""
+    style = (Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
+    light = style[: style.index("@media")]
+    found = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", light))
+    return {name: found[name] for name in _NAMES}
 
 
 INK, GRID, MUTED = colour("ink"), colour("grid"), colour("muted")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from factorlab.report.names import HEADS, MODES, SOURCES, pool_label
 
-__all__ = ["Cell", "Column", "Table", "columns_for", "format_number"]
+__all__ = ["Cell", "Chart", "Column", "Table", "columns_for", "format_number"]
 
 _TEXT_KINDS = ("text", "model", "pool", "mode", "source", "label")
 _MISSING = "–"
@@ -54,6 +54,14 @@ class Cell:
     model: str = ""
 
 
+@dataclass(frozen=True)
+class Chart:
+    """What a workbook draws of a table: ``lines`` down its columns, or ``bars`` along its rows."""
+
+    kind: str
+    keys: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Rows with a rule of display for each column.
@@ -77,6 +85,8 @@ class Table:
         Keys of number columns shaded by value (-1..1).
     shown : int, optional
         Rows on the page where the CSV holds more.
+    chart : Chart, optional
+        Drawn by the workbook; the page has its drawings.
     """
 
     name: str
@@ -88,6 +98,7 @@ class Table:
     blocks_of: Sequence[int] = ()
     shade: Sequence[str] = ()
     shown: int | None = None
+    chart: Chart | None = None
 
     @property
     def file(self) -> str:
@@ -122,18 +133,24 @@ class Table:
         if block:
             yield block
 
+    def words(self, column: Column, value: object) -> tuple[str, str]:
+        """Return what a text column shows for a value: Chinese, and English where it differs."""
+        text = _text(value)
+        words = {"pool": {text: pool_label(text)}, "mode": MODES, "source": SOURCES}
+        zh, en = words.get(column.kind, self.labels).get(text, (text, ""))
+        return zh, "" if en == zh else en
+
     def _cell(self, column: Column, value: object, row: int) -> Cell:
         if column.is_text:
             text = _text(value)
-            words = {"pool": {text: pool_label(text)}, "mode": MODES, "source": SOURCES}
-            zh, en = words.get(column.kind, self.labels).get(text, (text, ""))
+            zh, en = self.words(column, value)
             # Only free text may wrap.
             source = f"k-{text}" if text in SOURCES else "w"
             kinds = {"source": source, "text": f"w {column.css}", "label": "label"}
             css = kinds.get(column.kind, column.css)
             model = text if column.kind == "model" else ""
             header = column.kind in ("model", "pool")
-            return Cell(zh, text, css, "" if en == zh else en, header, model)
+            return Cell(zh, text, css, en, header, model)
         kind = self.row_kinds[row] if column.kind == "row" else column.kind
         css = f"n {column.css}"
         if column.key in self.shade:

@@ -95,6 +95,9 @@ def synthetic_run(models: Sequence[str] = REPORT_MODELS, *, simulated: bool = Fa
                 "validation_end": f"{year}-12-15",
                 "val_rank_ic": 0.1034,
                 "params": 26369,
+                "factor": m,
+                "parameters": 51801 if m.startswith("Decomp") else 26369,
+                "retrain": f"{year}-12-28",
             }
             for m in models[:4]
             for year in (2018, 2021)
@@ -106,6 +109,13 @@ def synthetic_run(models: Sequence[str] = REPORT_MODELS, *, simulated: bool = Fa
         data_span=("2010-01-04", "2025-02-28"),
         models=list(models),
         settings={
+            "models": [
+                {"model": m.rpartition("-")[0], "loss": m.rpartition("-")[2].lower(), "name": m}
+                for m in models
+                if m in REPORT_MODELS
+            ],
+            "features": {"look_back": 150},
+            "labels": {"delay": 1, "horizon": 10},
             "training": {"seeds": [0], "epochs": 12, "stocks_per_batch": 800, "optimiser": "adam"},
             "evaluation": {"start": "2019-01-01", "end": "2025-02-28", "horizons": [10, 20]},
         },

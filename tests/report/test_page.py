@@ -149,7 +149,8 @@ def test_simulated_runs_say_so_on_every_exhibit_and_figure(tmp_path):
     page = read_page(out)
     for number in CAPTIONS:
         assert "模拟数据 simulated" in page.sections[f"exhibit-{number}"]
-    assert len(page.figures) == 11
+    # Of exhibits 1 to 4, and those with curves or bars.
+    assert len(page.figures) == 4 + 11
     for figure in page.figures:
         # in the caption and in the drawing
         assert figure.count("模拟数据 simulated") >= 2
