@@ -75,6 +75,15 @@ def _cluster(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def _language(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--lang",
+        "language",
+        type=click.Choice(["both", "zh", "en"]),
+        help="What the page starts in; its reader can switch.",
+    )(command)
+
+
 def _out(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--out",
@@ -467,14 +476,15 @@ def styles(store: Path, out: Path, start: str | None, end: str | None, quiet: bo
 
 @main.command(epilog=_example("factorlab report runs/real_quick"))
 @click.argument("run", type=FOLDER)
-def report(run: Path) -> None:
+@_language
+def report(run: Path, language: str | None) -> None:
     """Write the page of a RUN again.
 
     It is made from the tables of the finished run, without evaluating anything.
     """
     from factorlab import pipeline
 
-    click.echo(pipeline.rebuild_report(run))
+    click.echo(pipeline.rebuild_report(run, language))
 
 
 @main.command(
@@ -556,6 +566,7 @@ def _print_json(value: Any) -> None:
 @_out("runs/NAME, after the file's name")
 @click.option("--dry-run", is_flag=True, help="Measure a few steps, print what it would take.")
 @click.option("--workers", type=click.IntRange(1), help="Of a dry run: processes or GPUs.")
+@_language
 @_cluster
 @_quiet
 def run(
@@ -563,6 +574,7 @@ def run(
     out: Path | None,
     dry_run: bool,
     workers: int | None,
+    language: str | None,
     cluster: str | None,
     quiet: bool,
 ) -> None:
@@ -574,7 +586,7 @@ def run(
     if dry_run:
         _print_plan(config, workers, quiet)
     else:
-        _run(config, out, quiet, None, cluster)
+        _run(config, out, quiet, None, cluster, language)
 
 
 @main.command(
@@ -696,13 +708,22 @@ def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
 
 
 def _run(
-    config: Path, out: Path | None, quiet: bool, until: str | None, cluster: str | None
+    config: Path,
+    out: Path | None,
+    quiet: bool,
+    until: str | None,
+    cluster: str | None,
+    language: str | None = None,
 ) -> None:
     from factorlab import pipeline
     from factorlab.config import load_config
 
+    settings = load_config(config)
+    if language:
+        shown = dataclasses.replace(settings.report, language=language)
+        settings = dataclasses.replace(settings, report=shown)
     result = pipeline.run(
-        load_config(config),
+        settings,
         out or Path("runs") / config.stem,
         progress=_progress(quiet),
         until=until,

@@ -146,6 +146,7 @@ class DataSettings:
 
 # Named here and not read from factorlab.report: that would load matplotlib to read a file.
 REPORT_FILES = ("workbook", "parquet", "figures")
+REPORT_LANGUAGES = ("both", "zh", "en")
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,20 @@ class ReportSettings:
     files : tuple of {'workbook', 'parquet', 'figures'}
         What to write beside the page and its CSVs: ``workbook.xlsx``, the exhibits' tables as
         parquet, their figures as PNG and SVG.
+    language : {'both', 'zh', 'en'}
+        What the page starts in; its reader can switch.
     """
 
     title: str = "factorlab"
     files: tuple[str, ...] = REPORT_FILES
+    language: str = "both"
 
     def __post_init__(self) -> None:
+        if self.language not in REPORT_LANGUAGES:
+            raise ConfigError(
+                f"`report.language` must be one of {', '.join(REPORT_LANGUAGES)}; got"
+                f" {self.language!r}{did_you_mean(self.language, REPORT_LANGUAGES)}"
+            )
         for kind in self.files:
             if kind not in REPORT_FILES:
                 raise ConfigError(

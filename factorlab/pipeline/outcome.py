@@ -58,12 +58,14 @@ class RunResult:
         return f"{summary_html(self.tables)}<p><code>{page}</code></p>"
 
 
-def rebuild_report(run_dir: Path) -> Path:
+def rebuild_report(run_dir: Path, language: str | None = None) -> Path:
     """Draw the page again from the tables that a run left.
 
     Parameters
     ----------
     run_dir : Path
+    language : {'both', 'zh', 'en'}, optional
+        What the page starts in; by default what the run's settings say.
 
     Returns
     -------
@@ -105,8 +107,14 @@ def rebuild_report(run_dir: Path) -> Path:
         notes=facts["notes"],
     )
     # Factor files have no [report]: everything is written.
-    files = facts["settings"].get("report", {}).get("files", REPORT_FILES)
-    return build_report(info, evaluation.tables, run_dir / "report", files=files)
+    given = facts["settings"].get("report", {})
+    return build_report(
+        info,
+        evaluation.tables,
+        run_dir / "report",
+        files=given.get("files", REPORT_FILES),
+        language=language or given.get("language", "both"),
+    )
 
 
 def default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from factorlab.errors import ConfigError
+from factorlab.errors import ConfigError, did_you_mean
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.exhibits_enhancement import enhancement_curve, enhancement_table
 from factorlab.report.exhibits_groups import groups_exhibit, performance_exhibit
@@ -28,7 +28,7 @@ from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, POOLS, SIMULATED
 from factorlab.report.provenance import Section, data_sections, difference_reasons
 from factorlab.report.reference import load_printed
-from factorlab.report.rendering import render
+from factorlab.report.rendering import LANGUAGES, render
 from factorlab.report.run_info import RunInfo
 from factorlab.report.summary import cards, rule_text, summary_table
 from factorlab.report.tables import Table
@@ -86,6 +86,7 @@ def build_report(
     *,
     reference: Path | str | None = None,
     files: Sequence[str] = (),
+    language: str = "both",
 ) -> Path:
     """Write the tear sheet: ``index.html``, one CSV a table beside it, and what to take away.
 
@@ -105,6 +106,8 @@ def build_report(
     files : sequence of {'workbook', 'parquet', 'figures'}
         What else to write: ``workbook.xlsx``, the exhibits' tables as parquet in ``exhibits/``,
         their figures as PNG and SVG in ``figures/``. A run writes all of them.
+    language : {'both', 'zh', 'en'}
+        What the page starts in.
 
     Returns
     -------
@@ -114,15 +117,20 @@ def build_report(
     Raises
     ------
     ConfigError
-        If `out_dir` holds other things than a report, or `files` an unknown kind.
+        If `out_dir` holds other things than a report, or `files` or `language` is unknown.
     DataError
         If a table lacks a column.
     """
     out = Path(out_dir)
     _check_target(out)
+    if language not in LANGUAGES:
+        raise ConfigError(
+            f"`language` must be one of {', '.join(LANGUAGES)}; got {language!r}"
+            f"{did_you_mean(language, LANGUAGES)}"
+        )
     inputs = Inputs(run, tables, load_printed(Path(reference) if reference else None))
     shown, sections, summary = exhibits(inputs), data_sections(inputs), summary_table(inputs)
-    page = _render(inputs, shown, sections, summary, links(files, shown))
+    page = _render(inputs, shown, sections, summary, links(files, shown), language)
     building, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for leftover in (building, old):
         if leftover.exists():
@@ -168,6 +176,7 @@ def _render(
     sections: list[Section],
     summary: Table,
     beside: list[Link],
+    language: str,
 ) -> str:
     return render(
         "page.html.j2",
@@ -177,6 +186,7 @@ def _render(
         left_out="" if any(e.number == "1" for e in shown) else NO_MODELS,
         sections=sections,
         beside=beside,
+        language=language,
         summary=summary,
         cards=cards(inputs),
         rule=rule_text(len(inputs.models) * len(inputs.pools)),

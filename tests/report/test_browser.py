@@ -42,7 +42,18 @@ window.addEventListener("load", function () {
     });
   }
   head.click();
+  function shown() {
+    return ["#exhibit-16 h2", "#exhibit-16 thead", "#exhibit-16 .note"].map(function (s) {
+      return document.querySelector(s).innerText;
+    }).join(" | ");
+  }
+  var languages = {both: shown()};
+  ["zh", "en", "both"].forEach(function (key) {
+    document.querySelector('[data-set="' + key + '"]').click();
+    languages[key] = shown();
+  });
   parent.postMessage({
+    languages: languages,
     width: width, scroll: document.documentElement.scrollWidth, over: over.slice(0, 5),
     clipped: Array.from(document.querySelectorAll("svg.fig text")).filter(function (t) {
       var a = t.getBoundingClientRect(), b = t.closest("svg").getBoundingClientRect();
@@ -106,3 +117,12 @@ def test_tables_sort_by_block(page):
     got = _look(page, 1440)
     assert len(got["sorted"]) == 4
     assert got["sorted"] == sorted(got["sorted"], reverse=True)
+
+
+def test_the_switch_hides_the_other_language(page):
+    got = _look(page, 1440)["languages"]
+    assert "绩效统计" in got["zh"] and "全区间" in got["zh"] and "为该年累计" in got["zh"]
+    assert "performance of" not in got["zh"] and "cumulative" not in got["zh"]
+    assert "performance of" in got["en"] and "full span" in got["en"] and "cumulative" in got["en"]
+    assert not re.search("[\u3400-\u9fff]", got["en"].replace("模拟数据", ""))
+    assert "绩效统计" in got["both"] and "performance of" in got["both"]

@@ -8,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup, escape
 
+from factorlab.config import REPORT_LANGUAGES
 from factorlab.errors import ConfigError, DataError
 from factorlab.report import RunInfo, build_report
+from factorlab.report.rendering import LANGUAGES, bilingual
 from tests.report.pages import read_page
 from tests.report.synthetic import synthetic_run, synthetic_tables
 
@@ -246,3 +249,59 @@ def test_a_missing_column_is_named_and_nothing_is_written(tmp_path):
     with pytest.raises(DataError, match="'rank_icir' in table 'ic_summary'.*'rank_ic_ir'"):
         build_report(synthetic_run(["a"]), tables, tmp_path / "r")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "zh", "en"),
+    [
+        (
+            "超额为比值。Excess is a ratio of 2 NAVs.",
+            "超额为比值。",
+            "Excess is a ratio of 2 NAVs.",
+        ),
+        ("RankIC 为均值。 It is <a mean>.", "RankIC 为均值。", "It is &lt;a mean&gt;."),
+        ("逐次训练 Each training", "逐次训练", "Each training"),
+    ],
+)
+def test_two_languages_in_one_text_are_told_apart(text, zh, en):
+    marked = bilingual(text)
+    assert f'<span class="zh" lang="zh">{zh}</span>' in marked
+    assert f'<span class="en" lang="en">{en}</span>' in marked
+    assert Markup(marked).striptags() == " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # A number that only one part has; Chinese within the English; one language alone.
+        "每组平均成员 Mean members of a group: 4.1.",
+        "种子 seeds 0（研报 printed: 0, 42）",
+        "因子表现见下。See pool 我的 below.",
+        "only English.",
+        "只有中文。",
+        "<b>",
+    ],
+)
+def test_what_cannot_be_told_apart_stays_whole(text):
+    assert bilingual(text) == escape(text)
+
+
+@pytest.mark.parametrize("language", ["both", "zh", "en"])
+def test_the_page_starts_in_the_language_asked_for(tmp_path, language):
+    run, tables = synthetic_run(["a"]), synthetic_tables(["a"], ("csi300",))
+    out = build_report(run, tables, tmp_path / "r", language=language)
+    text = out.read_text(encoding="utf-8")
+    assert f'data-lang="{language}"' in text
+    assert text.count('aria-pressed="true">') == 1
+    assert f'data-set="{language}" aria-pressed="true"' in text
+    # Both languages are in it whatever it starts in.
+    page = read_page(out)
+    assert "沪深300-TOP组绩效统计" in page.sections["exhibit-16"]
+    assert "performance of the top group" in page.sections["exhibit-16"]
+
+
+def test_an_unknown_language_is_named_and_nothing_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="both, zh, en; got 'cn'"):
+        build_report(synthetic_run(), {}, tmp_path / "r", language="cn")
+    assert list(tmp_path.iterdir()) == []
+    assert LANGUAGES == REPORT_LANGUAGES

@@ -31,6 +31,28 @@
       button.addEventListener("click", function () { sort(table, head, column); });
     });
   });
+  // The language: the page's own to start with, the reader's where one was chosen before.
+  var group = document.querySelector(".switch");
+  if (group) {
+    var root = document.documentElement, place = "factorlab-language:" + location.pathname;
+    var choose = function (language, keep) {
+      if (!group.querySelector('[data-set="' + language + '"]')) { return; }
+      root.setAttribute("data-lang", language);
+      root.lang = language === "en" ? "en" : "zh";
+      group.querySelectorAll("button").forEach(function (b) {
+        b.setAttribute("aria-pressed", String(b.getAttribute("data-set") === language));
+      });
+      // A browser may forbid storage, for pages opened from a disk above all.
+      if (keep) { try { localStorage.setItem(place, language); } catch (error) { return; } }
+    };
+    group.hidden = false;
+    group.querySelectorAll("button").forEach(function (b) {
+      b.addEventListener("click", function () { choose(b.getAttribute("data-set"), true); });
+    });
+    var saved = null;
+    try { saved = localStorage.getItem(place); } catch (error) { saved = null; }
+    if (saved && /^[a-z]+$/.test(saved)) { choose(saved, false); }
+  }
   var links = {};
   document.querySelectorAll("nav a").forEach(function (a) { links[a.getAttribute("href").slice(1)] = a; });
   if (!("IntersectionObserver" in window)) { return; }
