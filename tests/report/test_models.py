@@ -74,7 +74,8 @@ def test_defaults_are_those_of_the_networks(model):
 
 
 def test_every_network_of_the_project_is_known():
-    assert DEFAULTS.keys() == MODELS.keys()
+    # Boosted trees are no network, and have no flow to draw.
+    assert DEFAULTS.keys() == MODELS.keys() - {"LightGBM"}
 
 
 @pytest.mark.parametrize(("model", "options"), CASES[:11])
