@@ -138,7 +138,8 @@ def build_report(
     building.mkdir(parents=True)
     for table in _tables(shown, sections, summary):
         table.write_csv(building)
-    write_files(building, files, run, summary, shown, sections)
+    held = tables.get("enhancement_holdings")
+    write_files(building, files, run, summary, shown, sections, held)
     (building / "index.html").write_text(page, encoding="utf-8", newline="\n")
     if out.exists():
         out.rename(old)

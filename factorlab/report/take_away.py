@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.colors import to_hex
@@ -101,6 +102,7 @@ def write_files(
     summary: Table,
     exhibits: Sequence[Exhibit],
     sections: Sequence[Section],
+    holdings: pd.DataFrame | None = None,
 ) -> None:
     """Write the files that `links` names, CSVs aside.
 
@@ -114,9 +116,11 @@ def write_files(
     summary : Table
     exhibits : sequence of Exhibit
     sections : sequence of Section
+    holdings : DataFrame, optional
+        Of the enhanced indices, for the workbook.
     """
     if "workbook" in kinds:
-        write_workbook(folder / WORKBOOK, run, summary, exhibits, sections)
+        write_workbook(folder / WORKBOOK, run, summary, exhibits, sections, holdings)
     if "parquet" in kinds:
         (folder / EXHIBITS).mkdir()
         for e in exhibits:

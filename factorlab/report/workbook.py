@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import xlsxwriter
 
 from factorlab.report.exhibit import Exhibit
@@ -40,6 +41,7 @@ _FORBIDDEN = re.compile(r"[\[\]:*?/\\']")
 _NAME_LENGTH = 31  # Excel's own limits
 _TEXT_LENGTH = 32_767
 _ROWS = 20_000  # of one table; its CSV has all
+_EXCEL_ROWS = 1_048_576
 #: Excel keeps a time of creation; a fixed one gives the same bytes for the same run.
 _CREATED = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
@@ -97,6 +99,7 @@ def write_workbook(
     summary: Table,
     exhibits: Sequence[Exhibit],
     sections: Sequence[Section],
+    holdings: pd.DataFrame | None = None,
 ) -> None:
     """Write all exhibits as one .xlsx file.
 
@@ -114,6 +117,9 @@ def write_workbook(
         One sheet each; those without data are listed and have none.
     sections : sequence of Section
         The lower part of the page, one sheet each; their folded tables are left to the CSVs.
+    holdings : DataFrame, optional
+        Columns date, pool, asset, weight, benchmark_weight: what enhanced indices held after
+        each trade, a sheet an index. Rows without a weight are left out.
     """
     options = {
         "strings_to_formulas": False,
@@ -141,6 +147,12 @@ def write_workbook(
             name = f"{s.zh} {s.id}"[:_NAME_LENGTH]
             writer.sheet(name, s.zh, s.en, run.simulated, s.tables, s.notes)
             links.append((name, s.zh, s.en))
+    if holdings is not None:
+        held = holdings[holdings["weight"] > 0]
+        for pool, own in held.groupby("pool", sort=False):
+            name = f"{pool} holdings"[:_NAME_LENGTH]
+            writer.holdings(name, str(pool), run.simulated, own)
+            links.append((name, f"{pool} 持仓", f"Holdings of {pool} after each trade"))
     writer.contents(contents, run, links, [e for e in exhibits if e.missing])
     book.close()
 
@@ -200,6 +212,37 @@ class _Writer:
             row = 3
             for p in placed:
                 row += self._chart(sheet, name, p, row, beside)
+
+    def holdings(self, name: str, pool: str, simulated: bool, frame: pd.DataFrame) -> None:
+        """Write one sheet of holdings, newest week first."""
+        sheet = self.book.add_worksheet(name)
+        sheet.write_string(0, 0, f"{pool} 持仓", self.title)
+        sheet.write_string(1, 0, f"Holdings of {pool} after each trade", self.grey)
+        if simulated:
+            sheet.write_string(2, 0, SIMULATED, self.warn)
+        heads = (
+            ("调仓日", "trade date"),
+            ("代码", "code"),
+            ("权重", "weight"),
+            ("指数权重", "index weight"),
+        )
+        for j, (zh, en) in enumerate(heads):
+            sheet.write_string(3, j, zh, self.head)
+            sheet.write_string(4, j, en, self.small)
+        ordered = frame.sort_values(["date", "weight"], ascending=False, kind="stable")
+        ordered = ordered.iloc[: _EXCEL_ROWS - 5]
+        days = ordered["date"].dt.to_pydatetime()
+        cells = zip(
+            days, ordered["asset"], ordered["weight"], ordered["benchmark_weight"], strict=True
+        )
+        share = self.number["pct"]
+        for i, (day, code, weight, index) in enumerate(cells, 5):
+            sheet.write_datetime(i, 0, day, self.date)
+            sheet.write_string(i, 1, code)
+            sheet.write_number(i, 2, weight, share)
+            sheet.write_number(i, 3, index, share)
+        sheet.set_column(0, 3, 13)
+        sheet.freeze_panes(5, 0)
 
     def contents(
         self,

@@ -271,3 +271,35 @@ def test_figures_are_in_colour_with_title_and_legend(tmp_path):
         tone = page_colours()[name]
         assert tuple(int(tone[i : i + 2], 16) for i in (1, 3, 5)) in seen
     assert (1, 1, 7) not in seen
+
+
+def test_holdings_of_every_week_stand_in_the_workbook(tmp_path):
+    weeks = pd.to_datetime(["2024-01-02", "2024-01-08"])
+    held = pd.DataFrame(
+        {
+            "date": weeks.repeat(3),
+            "pool": "csi300",
+            "model": "a",
+            "asset": ["600000.SH", "000001.SZ", "=1+1"] * 2,
+            "weight": [0.6, 0.4, 0.0, 0.5, 0.3, 0.2],
+            "benchmark_weight": [0.5, 0.25, 0.25] * 2,
+        }
+    )
+    path = tmp_path / "w.xlsx"
+    columns = (Column("a", "甲", "a", "num"),)
+    summary = Table("summary", columns, pd.DataFrame({"a": [1.0]}))
+    write_workbook(path, synthetic_run(["a"]), summary, [], [], held)
+    book = openpyxl.load_workbook(path)
+    sheet = book["csi300 holdings"]
+    rows = [tuple(c.value for c in row) for row in sheet.iter_rows(min_row=6)]
+    assert [(f"{r[0]:%Y-%m-%d}", *r[1:]) for r in rows] == [
+        ("2024-01-08", "600000.SH", 0.5, 0.5),
+        ("2024-01-08", "000001.SZ", 0.3, 0.25),
+        ("2024-01-08", "=1+1", 0.2, 0.25),
+        ("2024-01-02", "600000.SH", 0.6, 0.5),
+        ("2024-01-02", "000001.SZ", 0.4, 0.25),
+    ]
+    assert sheet["B8"].data_type == "s" and sheet["C6"].number_format == "0.00%"
+    assert sheet.freeze_panes == "A6"
+    linked = [c.value for row in book.worksheets[0].iter_rows() for c in row]
+    assert "csi300 持仓" in linked
