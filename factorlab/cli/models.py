@@ -1,0 +1,226 @@
+"""Commands that train, score and run all stages: demo, train, score, run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from factorlab.cli.shared import (
+    FILE,
+    FOLDER,
+    cluster_option,
+    command_line,
+    example,
+    language_option,
+    main,
+    out_option,
+    progress_of,
+    quiet_option,
+    show,
+)
+from factorlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    pass
+
+__all__: list[str] = []
+
+
+@main.command(epilog=example("factorlab demo --out runs/demo"))
+@out_option("runs/demo")
+@quiet_option
+def demo(out: Path | None, quiet: bool) -> None:
+    """Simulate a market, train on it, write the tear sheet.
+
+    The market carries a planted signal of known strength; every exhibit of the page says
+    'simulated'. Takes a few minutes.
+    """
+    from factorlab import pipeline
+
+    show(pipeline.demo(out or Path("runs/demo"), progress=progress_of(quiet)), quiet)
+
+
+@main.command(epilog=example("factorlab train configs/real_quick.toml"))
+@click.argument("config", type=FILE)
+@out_option("runs/NAME, after the file's name")
+@cluster_option
+@quiet_option
+def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> None:
+    """Train the models of CONFIG.
+
+    What is trained already stays.
+    """
+    _run(config, out, quiet, "train", cluster)
+
+
+@main.command(
+    epilog=example(
+        "factorlab score configs/real_quick.toml",
+        "factorlab score --weights w0.safetensors w42.safetensors --store stores/market.store",
+    )
+)
+@click.argument("config", metavar="[CONFIG]", type=FILE, nargs=-1)
+@click.option(
+    "--weights",
+    type=FILE,
+    multiple=True,
+    metavar="FILE...",
+    help="Score one session with these trained weights instead; more files may follow.",
+)
+@click.option("--store", type=FOLDER, help="Of --weights: the market store.")
+@click.option("--date", help="Of --weights: the session.  [default: the store's last]")
+@click.option(
+    "--out",
+    type=FILE,
+    help="Folder of the results, with --weights a parquet file."
+    "  [default: runs/NAME, after the file's name; scores.parquet]",
+)
+@cluster_option
+@quiet_option
+def score(
+    config: tuple[Path, ...],
+    weights: tuple[Path, ...],
+    store: Path | None,
+    date: str | None,
+    out: Path | None,
+    cluster: str | None,
+    quiet: bool,
+) -> None:
+    """Write the scores of CONFIG's models, or score one session with trained weights.
+
+    With CONFIG: one wide parquet file a model, dates down, codes across; trains first where
+    needed. With --weights: one parquet table of date, code and a column a model, in seconds.
+    Files of one model are its seeds: their scores are z-scored and averaged.
+    """
+    if weights:
+        # Files behind the first one are no options of their own.
+        _score_weights((*weights, *config), store, date, out or Path("scores.parquet"), quiet)
+        return
+    if len(config) != 1:
+        raise ConfigError(
+            f"`CONFIG` must be one settings file; got {len(config)}; or give --weights and --store"
+        )
+    for name, value in (("--store", store), ("--date", date)):
+        if value is not None:
+            raise ConfigError(
+                f"`{name}` must go with --weights; got it with {config[0]}, which says it itself"
+            )
+    _run(config[0], out, quiet, "score", cluster)
+
+
+def _score_weights(
+    files: tuple[Path, ...], store: Path | None, date: str | None, out: Path, quiet: bool
+) -> None:
+    from factorlab import pipeline
+
+    settings = [path for path in files if path.suffix == ".toml"]
+    if settings:
+        raise ConfigError(
+            f"`--weights` must stand without CONFIG; got {settings[0]} too; leave one of them out"
+        )
+    if store is None:
+        raise ConfigError("`--store` must name the market store to score; got none")
+    done = pipeline.score_weights(store, files, out, date, progress=progress_of(quiet))
+    for line in done.warnings:
+        click.echo(f"factorlab: warning: {line}", err=True)
+    if not quiet:
+        for name, facts in done.about["models"].items():
+            stocks, seeds = int(done.frame[name].notna().sum()), ", ".join(map(str, facts["seeds"]))
+            click.echo(
+                f"{name}: {stocks:,} stocks on {done.about['session']}, retrained"
+                f" {facts['retrain']}, seeds {seeds}{', in-sample' * facts['in_sample']}"
+            )
+    click.echo(out)
+
+
+@main.command(
+    epilog=example(
+        "factorlab run configs/real_quick.toml",
+        "factorlab run configs/demo.toml --out runs/again",
+        "factorlab run configs/real_quick.toml --dry-run --workers 8",
+    )
+)
+@click.argument("config", type=FILE)
+@out_option("runs/NAME, after the file's name")
+@click.option("--dry-run", is_flag=True, help="Measure a few steps, print what it would take.")
+@click.option("--workers", type=click.IntRange(1), help="Of a dry run: processes or GPUs.")
+@language_option
+@cluster_option
+@quiet_option
+def run(
+    config: Path,
+    out: Path | None,
+    dry_run: bool,
+    workers: int | None,
+    language: str | None,
+    cluster: str | None,
+    quiet: bool,
+) -> None:
+    """Run all stages of CONFIG in order.
+
+    They are ingest, train, score, evaluate, report. A run that was stopped goes on from its last
+    finished epoch.
+    """
+    if dry_run:
+        _print_plan(config, workers, quiet)
+    else:
+        _run(config, out, quiet, None, cluster, language)
+
+
+def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from factorlab import pipeline
+    from factorlab.config import load_config
+
+    plan = pipeline.plan(load_config(config), workers=workers, progress=progress_of(quiet))
+    table = Table(title="What the grid takes, from measured steps")
+    heads = ("model", "trainings", "steps an epoch", "ms a step", "s a validation", "hours")
+    for name in heads:
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for job in plan.jobs:
+        hours = f"{job.fewest_hours:.2f} to {job.most_hours:.2f}"
+        table.add_row(
+            escape(job.name),
+            f"{job.trainings}",
+            f"{job.steps:,}",
+            f"{1e3 * job.step_seconds:.1f}",
+            f"{job.validation_seconds:.1f}",
+            hours,
+        )
+    Console().print(table)
+    few, most = plan.hours
+    click.echo(f"scoring takes {plan.score_hours:.2f} hours of one worker")
+    click.echo(f"{plan.workers} workers on {plan.device}: {few:.2f} to {most:.2f} hours in all")
+    click.echo(f"memory {plan.memory_gb:.1f} GB a worker, disk {plan.disk_gb:.1f} GB")
+
+
+def _run(
+    config: Path,
+    out: Path | None,
+    quiet: bool,
+    until: str | None,
+    cluster: str | None,
+    language: str | None = None,
+) -> None:
+    from factorlab import pipeline
+    from factorlab.config import load_config
+
+    settings = load_config(config)
+    if language:
+        shown = dataclasses.replace(settings.report, language=language)
+        settings = dataclasses.replace(settings, report=shown)
+    result = pipeline.run(
+        settings,
+        out or Path("runs") / config.stem,
+        progress=progress_of(quiet),
+        until=until,
+        command=command_line(),
+        cluster=cluster,
+    )
+    show(result, quiet)
