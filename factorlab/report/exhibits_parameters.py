@@ -49,6 +49,9 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
     "options.norm": ("归一化位置", "where LayerNorm stands"),
 }
 
+#: Options that all networks share.
+_COMMON = ("fields", "patch", "hidden")
+
 #: The training loop's only one (`factorlab.training.fit`).
 _OPTIMIZER = "Adam"
 
@@ -114,13 +117,12 @@ def _setting(settings: Mapping[str, Any], found: Sequence[Network], key: str) ->
         return {"": ", ".join(sorted({str(m["loss"]) for m in models}))}
     out: dict[str, str] = {}
     if section == "options":
-        for network in found:
-            if network.known and name in network.options:
-                out |= dict.fromkeys(network.scores, _plain(network.options[name]))
-        # DLinear's trend is another one; the report has no such network.
-        dlinear = {s for n in found if n.model == "DLinear" for s in n.scores}
-        rest = {k: v for k, v in out.items() if k not in dlinear}
-        return rest or out
+        have = [n for n in found if n.known and name in n.options]
+        # The report's trend and groups are DecompGRU's; those of other networks differ by design.
+        own = [n for n in have if n.model == "DecompGRU"]
+        for network in have if name in _COMMON or not own else own:
+            out |= dict.fromkeys(network.scores, _plain(network.options[name]))
+        return out
     shared = settings.get(section, {})
     if key == "training.optimizer":
         return {"": _OPTIMIZER} if shared else {}

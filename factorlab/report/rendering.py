@@ -20,8 +20,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 # Whole Chinese sentences, then English ones; or a Chinese phrase, then an English one without
 # figures, which would be lost to who reads Chinese.
-# Up to the last character of the common block, which the labels' font has.
-_CJK = "\u3400-\u9fa5"
+_CJK = r"\u3400-\u9fff"
 _SENTENCES = re.compile(rf"(.*[{_CJK}].*。)\s*([^{_CJK}]*[A-Za-z][^{_CJK}]*)", re.S)
 _PHRASES = re.compile(rf"([^A-Za-z]*[{_CJK}][^A-Za-z]*?)\s*([A-Za-z][^{_CJK}0-9]*)")
 

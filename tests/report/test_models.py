@@ -208,6 +208,14 @@ def test_a_setting_of_one_model_s_own_is_named_and_differs(tmp_path):
     assert rows.loc["options.hidden", "ours"] == "64 (plain); 32 (fast)"
 
 
+def test_trend_and_groups_are_those_of_decomp_gru(tmp_path):
+    names = ("DecompGRU", "MeanGRU", "DLinear")
+    models = [{"model": m, "loss": "ic", "name": m} for m in names]
+    rows = _parameters(tmp_path, {"models": models})
+    assert rows.loc["options.groups"].tolist() == ["5", "5", "text", "same"]
+    assert rows.loc["options.trend_window", "ours"] == "5"
+
+
 def test_what_the_report_prints():
     printed = printed_parameters()
     assert printed["training.patience"] == ("15", "exhibit 5")
