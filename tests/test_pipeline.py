@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -220,6 +221,16 @@ def test_killed_at_every_stage_a_run_ends_with_the_same_tables(
     assert len(ours) == 2
     assert ours == theirs
     shutil.rmtree(path.parent)
+
+
+def test_a_page_of_a_run_elsewhere_with_its_csvs_alone(finished, tmp_path) -> None:
+    page = rebuild_report(finished, out=tmp_path / "example", files=[])
+    assert page == tmp_path / "example" / "index.html"
+    assert {p.suffix for p in page.parent.iterdir()} == {".html", ".csv"}
+    text = page.read_text(encoding="utf-8")
+    assert "workbook.xlsx" not in text
+    linked = set(re.findall(r'href="([^"#:]+)"', text))
+    assert linked and all((page.parent / name).is_file() for name in linked)
 
 
 def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path) -> None:

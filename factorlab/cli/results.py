@@ -28,17 +28,29 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-@main.command(epilog=example("factorlab report runs/real_quick"))
+@main.command(
+    epilog=example(
+        "factorlab report runs/real_quick",
+        "factorlab report runs/demo --out reports/demo --files none",
+    )
+)
 @click.argument("run", type=FOLDER)
+@click.option("--out", type=FOLDER, help="Where to write.  [default: RUN/report]")
+@click.option(
+    "--files",
+    help="What to write beside the page and its CSVs, such as workbook,parquet,figures, or none."
+    "  [default: as the run's settings say]",
+)
 @language_option
-def report(run: Path, language: str | None) -> None:
+def report(run: Path, out: Path | None, files: str | None, language: str | None) -> None:
     """Write the page of a RUN again.
 
     It is made from the tables of the finished run, without evaluating anything.
     """
     from factorlab import pipeline
 
-    click.echo(pipeline.rebuild_report(run, language))
+    kinds = None if files is None else [f for f in files.split(",") if f not in ("", "none")]
+    click.echo(pipeline.rebuild_report(run, language, out, kinds))
 
 
 @main.command(

@@ -58,7 +58,12 @@ class RunResult:
         return f"{summary_html(self.tables)}<p><code>{page}</code></p>"
 
 
-def rebuild_report(run_dir: Path, language: str | None = None) -> Path:
+def rebuild_report(
+    run_dir: Path,
+    language: str | None = None,
+    out: Path | None = None,
+    files: Sequence[str] | None = None,
+) -> Path:
     """Draw the page again from the tables that a run left.
 
     Parameters
@@ -66,6 +71,10 @@ def rebuild_report(run_dir: Path, language: str | None = None) -> Path:
     run_dir : Path
     language : {'both', 'zh', 'en'}, optional
         What the page starts in; by default what the run's settings say.
+    out : Path, optional
+        Where to write; by default ``report/`` of the run.
+    files : sequence of {'workbook', 'parquet', 'figures'}, optional
+        What to write beside the page and its CSVs; by default what the run's settings say.
 
     Returns
     -------
@@ -111,8 +120,8 @@ def rebuild_report(run_dir: Path, language: str | None = None) -> Path:
     return build_report(
         info,
         evaluation.tables,
-        run_dir / "report",
-        files=given.get("files", REPORT_FILES),
+        out or run_dir / "report",
+        files=given.get("files", REPORT_FILES) if files is None else files,
         language=language or given.get("language", "both"),
     )
 
