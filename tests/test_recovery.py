@@ -125,7 +125,7 @@ def test_a_linear_model_of_the_window_does_not_see_the_signal(config) -> None:
 def test_every_exhibit_of_the_page_says_simulated(run_folder) -> None:
     page = (run_folder / "report" / "index.html").read_text(encoding="utf-8")
     exhibits = re.findall(r'<section[^>]*id="exhibit-[^"]*".*?</section>', page, flags=re.DOTALL)
-    assert len(exhibits) == 22  # 6 to 26, and the learning curves
+    assert len(exhibits) == 27  # 1 to 26, and the learning curves
     for exhibit in exhibits:
         assert "模拟数据" in exhibit and "simulated" in exhibit
 
