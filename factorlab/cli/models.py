@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,22 +16,20 @@ from factorlab.cli.shared import (
     language_option,
     main,
     out_option,
+    output_options,
+    print_json,
     progress_of,
-    quiet_option,
     show,
 )
 from factorlab.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 __all__: list[str] = []
 
 
 @main.command(epilog=example("factorlab demo --out runs/demo"))
 @out_option("runs/demo")
-@quiet_option
-def demo(out: Path | None, quiet: bool) -> None:
+@output_options
+def demo(out: Path | None, quiet: bool, as_json: bool) -> None:
     """Simulate a market, train on it, write the tear sheet.
 
     The market carries a planted signal of known strength; every exhibit of the page says
@@ -40,20 +37,21 @@ def demo(out: Path | None, quiet: bool) -> None:
     """
     from factorlab import pipeline
 
-    show(pipeline.demo(out or Path("runs/demo"), progress=progress_of(quiet)), quiet)
+    result = pipeline.demo(out or Path("runs/demo"), progress=progress_of(quiet))
+    show(result, quiet, as_json)
 
 
 @main.command(epilog=example("factorlab train configs/real_quick.toml"))
 @click.argument("config", type=FILE)
 @out_option("runs/NAME, after the file's name")
 @cluster_option
-@quiet_option
-def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> None:
+@output_options
+def train(config: Path, out: Path | None, cluster: str | None, quiet: bool, as_json: bool) -> None:
     """Train the models of CONFIG.
 
     What is trained already stays.
     """
-    _run(config, out, quiet, "train", cluster)
+    _run(config, out, quiet, as_json, "train", cluster)
 
 
 @main.command(
@@ -79,7 +77,7 @@ def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> N
     "  [default: runs/NAME, after the file's name; scores.parquet]",
 )
 @cluster_option
-@quiet_option
+@output_options
 def score(
     config: tuple[Path, ...],
     weights: tuple[Path, ...],
@@ -88,6 +86,7 @@ def score(
     out: Path | None,
     cluster: str | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write the scores of CONFIG's models, or score one session with trained weights.
 
@@ -97,7 +96,8 @@ def score(
     """
     if weights:
         # Files behind the first one are no options of their own.
-        _score_weights((*weights, *config), store, date, out or Path("scores.parquet"), quiet)
+        file = out or Path("scores.parquet")
+        _score_weights((*weights, *config), store, date, file, quiet, as_json)
         return
     if len(config) != 1:
         raise ConfigError(
@@ -108,11 +108,16 @@ def score(
             raise ConfigError(
                 f"`{name}` must go with --weights; got it with {config[0]}, which says it itself"
             )
-    _run(config[0], out, quiet, "score", cluster)
+    _run(config[0], out, quiet, as_json, "score", cluster)
 
 
 def _score_weights(
-    files: tuple[Path, ...], store: Path | None, date: str | None, out: Path, quiet: bool
+    files: tuple[Path, ...],
+    store: Path | None,
+    date: str | None,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     from factorlab import pipeline
 
@@ -126,6 +131,9 @@ def _score_weights(
     done = pipeline.score_weights(store, files, out, date, progress=progress_of(quiet))
     for line in done.warnings:
         click.echo(f"factorlab: warning: {line}", err=True)
+    if as_json:
+        print_json({"out": str(out), **done.about, "warnings": list(done.warnings)})
+        return
     if not quiet:
         for name, facts in done.about["models"].items():
             stocks, seeds = int(done.frame[name].notna().sum()), ", ".join(map(str, facts["seeds"]))
@@ -149,7 +157,7 @@ def _score_weights(
 @click.option("--workers", type=click.IntRange(1), help="Of a dry run: processes or GPUs.")
 @language_option
 @cluster_option
-@quiet_option
+@output_options
 def run(
     config: Path,
     out: Path | None,
@@ -158,6 +166,7 @@ def run(
     language: str | None,
     cluster: str | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Run all stages of CONFIG in order.
 
@@ -165,12 +174,12 @@ def run(
     finished epoch.
     """
     if dry_run:
-        _print_plan(config, workers, quiet)
+        _print_plan(config, workers, quiet, as_json)
     else:
-        _run(config, out, quiet, None, cluster, language)
+        _run(config, out, quiet, as_json, None, cluster, language)
 
 
-def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
+def _print_plan(config: Path, workers: int | None, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -179,6 +188,15 @@ def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
     from factorlab.config import load_config
 
     plan = pipeline.plan(load_config(config), workers=workers, progress=progress_of(quiet))
+    if as_json:
+        print_json(
+            {
+                **{k: v for k, v in dataclasses.asdict(plan).items() if k != "jobs"},
+                "jobs": [dataclasses.asdict(job) for job in plan.jobs],
+                "hours": plan.hours,
+            }
+        )
+        return
     table = Table(title="What the grid takes, from measured steps")
     heads = ("model", "trainings", "steps an epoch", "ms a step", "s a validation", "hours")
     for name in heads:
@@ -204,6 +222,7 @@ def _run(
     config: Path,
     out: Path | None,
     quiet: bool,
+    as_json: bool,
     until: str | None,
     cluster: str | None,
     language: str | None = None,
@@ -223,4 +242,4 @@ def _run(
         command=command_line(),
         cluster=cluster,
     )
-    show(result, quiet)
+    show(result, quiet, as_json)

@@ -68,6 +68,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "top_yearly": (
         *("factor", "pool", "mode", "period", "partial", "absolute_return", "benchmark_return"),
         *("excess_return", "excess_sharpe", "excess_max_drawdown", "n_returns"),
+        "one_way_turnover",
     ),
     "correlation": ("factor_a", "factor_b", "spearman", "n_dates"),
     "coverage": ("factor", "pool", "year", "member_days", "scored"),  # and missing_<reason>
