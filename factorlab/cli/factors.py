@@ -13,6 +13,7 @@ from factorlab.cli.shared import (
     FOLDER,
     command_line,
     example,
+    language_option,
     main,
     out_option,
     output_options,
@@ -117,25 +118,38 @@ def _evaluation(config: Path | None, given: dict[str, Any]) -> EvaluationSetting
     return dataclasses.replace(settings, **given)
 
 
-@main.command(epilog=example("factorlab compare runs/one runs/two --store stores/market.store"))
+@main.command(
+    epilog=example(
+        "factorlab compare runs/one runs/two",
+        "factorlab compare runs/one runs/two --store stores/market.store",
+    )
+)
 @click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
-@click.option("--store", type=FOLDER, required=True, help="The market store of the runs.")
+@click.option("--store", type=FOLDER, help="Measure the factors anew on this store of the runs.")
 @out_option("runs/compare")
+@language_option
 @output_options
 def compare(
-    runs: tuple[Path, ...], store: Path, out: Path | None, quiet: bool, as_json: bool
+    runs: tuple[Path, ...],
+    store: Path | None,
+    out: Path | None,
+    language: str | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Measure the factors of two or more RUNs beside each other.
+    """Set two or more RUNs beside each other.
 
-    One page with every exhibit, the correlations between the runs and the differences of their
-    RankIC; a factor has the name of its run's folder before its own.
+    One page from the tables they left: settings that differ, RankIC and top-group excess of every
+    model in every pool, enhanced indices by year; what cannot be compared is said at its top. With
+    --store their factors are measured anew too, with the correlations between the runs.
     """
     from factorlab import pipeline
 
-    result = pipeline.evaluate_runs(
-        store,
+    result = pipeline.compare(
         runs,
         out or Path("runs/compare"),
+        store=store,
+        language=language,
         progress=progress_of(quiet),
         command=command_line(),
     )

@@ -174,22 +174,27 @@ def show(result: RunResult, quiet: bool, as_json: bool = False) -> None:
 
 
 def _print_tables(tables: dict[str, pd.DataFrame]) -> None:
-    if "ic_summary" in tables:
+    if "pools" in tables:
+        _print_pools(tables["pools"])
+    elif "ic_summary" in tables:
         columns = {"factor": "", "pool": "", "horizon": "d", "n_dates": "d"}
         columns |= {"rank_ic": "+.4f", "rank_icir": "+.3f", "ic_win_rate": ".1%"}
         print_table("RankIC by pool and horizon", tables["ic_summary"], columns)
-    if "top_summary" in tables and len(tables["top_summary"]):
+    if "pools" not in tables and "top_summary" in tables and len(tables["top_summary"]):
         # Short heads: the tables must fit a narrow terminal.
         heads = {"annual_return": "annual", "annual_excess_ratio": "excess"}
         heads |= {"excess_sharpe": "Sharpe", "excess_max_drawdown": "drawdown"}
         columns = {"factor": "", "pool": "", "mode": "", "annual": "+.1%", "excess": "+.1%"}
         columns |= {"Sharpe": ".2f", "drawdown": ".1%"}
         print_table("Top group, a year", tables["top_summary"].rename(columns=heads), columns)
-    if "enhancement_yearly" in tables and len(tables["enhancement_yearly"]):
-        full = tables["enhancement_yearly"].query("period == 'full'")
+    enhanced = tables.get("enhancement", tables.get("enhancement_yearly"))
+    if enhanced is not None and len(enhanced):
+        full = enhanced.query("period == 'full'")
         heads = {"excess_return": "excess", "tracking_error": "TE", "excess_sharpe": "IR"}
         heads |= {"excess_max_drawdown": "drawdown", "two_way_turnover": "traded"}
-        columns = {"model": "", "pool": "", "excess": "+.2%", "TE": ".2%", "IR": ".2f"}
+        heads |= {"information_ratio": "IR"}
+        columns = {"run": ""} if "run" in full else {}
+        columns |= {"model": "", "pool": "", "excess": "+.2%", "TE": ".2%", "IR": ".2f"}
         columns |= {"drawdown": ".1%", "traded": ".2f"}
         print_table("Enhanced indices, a year, net", full.rename(columns=heads), columns)
     if "ranking" in tables:
@@ -199,6 +204,11 @@ def _print_tables(tables: dict[str, pd.DataFrame]) -> None:
         columns |= {"ICIR": "+.3f", "q": ".4f", "top": "+.1%", "DSR": ".3f"}
         first = tables["ranking"].head(20).rename(columns=heads)
         print_table("Factors, the first 20", first, columns)
+
+
+def _print_pools(pools: pd.DataFrame) -> None:
+    columns = {"run": "", "factor": "", "pool": "", "rank_ic": "+.4f", "rank_icir": "+.3f"}
+    print_table("Pools side by side", pools, columns | {"top_excess": "+.2%"})
 
 
 def print_table(title: str, frame: pd.DataFrame, columns: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 The one place where all layers meet.
 """
 
+from factorlab.pipeline.comparison import compare
 from factorlab.pipeline.factors import evaluate_factors, evaluate_runs, write_styles
 from factorlab.pipeline.frontier import run_frontier, settings_of_run
 from factorlab.pipeline.outcome import RunResult, rebuild_report, write_yearly
@@ -14,6 +15,7 @@ __all__ = [
     "STAGES",
     "RunResult",
     "ScoredSession",
+    "compare",
     "compare_runs",
     "demo",
     "evaluate_factors",
