@@ -210,7 +210,7 @@ class _Run:
         jobs = _jobs(config, store)
         key = self._key(store)
         names = [model.name for model in config.models]
-        own = sorted(job.key(key) for job in jobs)
+        own = sorted([job.key(key), job.seed, *map(str, job.split.score[[0, -1]])] for job in jobs)
         score_key = digest([config.evaluation.start, config.evaluation.end, sorted(names), own])
         spec = _data_spec(config, store)
         with open_workers(spec, config.training, self.progress, self.cluster) as workers:
@@ -290,9 +290,10 @@ class _Run:
 
     def _key(self, store: Store) -> str:
         """Hash what decides the weights (and nothing that does not)."""
-        from factorlab.training.settings import NOT_DECISIVE
+        from factorlab.training.settings import NOT_DECISIVE, WHICH_TRAININGS
 
         config = self.config
+        left_out = (*NOT_DECISIVE, *WHICH_TRAININGS)
         training = asdict(config.training)
         return digest(
             {
@@ -300,7 +301,7 @@ class _Run:
                 "universe": asdict(config.universe),
                 "features": asdict(config.features),
                 "labels": asdict(config.labels),
-                "training": {k: v for k, v in training.items() if k not in NOT_DECISIVE},
+                "training": {k: v for k, v in training.items() if k not in left_out},
             }
         )
 

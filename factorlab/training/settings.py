@@ -13,6 +13,7 @@ __all__ = [
     "MODEL_NAMES",
     "NOT_DECISIVE",
     "REPORT_MODELS",
+    "WHICH_TRAININGS",
     "ModelSettings",
     "TrainingSettings",
 ]
@@ -26,6 +27,9 @@ _WINDOW_MODELS = ("DLinear",)
 LOSS_NAMES = ("ic", "mse")
 # What decides where, how fast and how visibly a training runs, not what comes out.
 NOT_DECISIVE = ("device", "workers", "threads", "tensorboard")
+# What decides which trainings there are, not what comes out of one: a run may gain seeds and
+# retrainings later and keeps what is trained.
+WHICH_TRAININGS = ("seeds", "retrain_every")
 # What a model may set for itself; the rest decides which dates and data all of them share.
 OWN = (
     "max_epochs",

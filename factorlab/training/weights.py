@@ -80,6 +80,8 @@ def made_of(
         span; ``versions``.
     """
     training = dataclasses.asdict(dataclasses.replace(settings, seeds=(seed,)))
+    # How often a run trains again says nothing of one training.
+    training.pop("retrain_every")
     config: dict[str, Any] = {
         "models": [dataclasses.asdict(spec)],
         "training": {k: v for k, v in training.items() if k not in NOT_DECISIVE},
