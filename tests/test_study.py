@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,8 @@ STUDY = """
 base = "base.toml"
 start = "{start}"
 end = "{stop}"
-stride = 4
+stride = 3
+horizon = 3
 seeds = [0, 5]
 
 [[variants]]
@@ -50,6 +52,9 @@ features = {{ channels = "bars+changes" }}
 """
 
 
+ROOT = Path(__file__).parent.parent
+
+
 def call(*arguments: object):
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
@@ -59,12 +64,11 @@ def folder(sim_store, tmp_path_factory):
     """A base whose evaluation begins late in the market's last year, and a study before it."""
     folder = tmp_path_factory.mktemp("study")
     dates, year = sim_store.dates, sim_store.dates[-1].astype("datetime64[Y]")
-    first = int(np.searchsorted(dates, year.astype("datetime64[D]")))
     words = {
         "store": sim_store.path.as_posix(),
         "start": str(year.astype("datetime64[D]")),
-        "stop": dates[first + 60],
-        "test": dates[first + 70],
+        "stop": dates[-20],
+        "test": dates[-12],
         "end": dates[-1],
     }
     (folder / "base.toml").write_text(BASE.format(**words), encoding="utf-8")
@@ -86,7 +90,7 @@ def test_rank_ics_are_those_of_the_kept_scores_and_of_no_later_return(
     about = json.loads((folder / "out" / "study.json").read_text(encoding="utf-8"))
     last = int(np.searchsorted(sim_store.dates, np.datetime64(about["last_signal"])))
     end = int(np.searchsorted(sim_store.dates, np.datetime64(about["end"])))
-    assert last + 11 <= end and about["store"] == sim_store.hash
+    assert end - 3 < last + 4 <= end and about["store"] == sim_store.hash
     for variant in table.index:
         means = []
         for seed in (0, 5):
@@ -94,14 +98,14 @@ def test_rank_ics_are_those_of_the_kept_scores_and_of_no_later_return(
             panel = read_scores(path)
             assert str(panel.dates[-1]) == about["last_signal"]
             rows = [int(np.searchsorted(sim_store.dates, d)) for d in panel.dates]
-            assert set(np.diff(rows)) == {4}
+            assert set(np.diff(rows)) == {3}
             first = rows[0]
             whole = np.full((rows[-1] - first + 1, len(sim_store.assets)), np.nan)
             whole[np.array(rows) - first] = panel.values
             members = {"all_share": sim_store.members("all_share")[first : rows[-1] + 1]}
             every = slice(0, len(whole))
-            ic = ic_series(sim_store, {"f": whole}, members, first, every, (10,))
-            means.append(np.nanmean(ic["f", "all_share", 10].rank_ic))
+            ic = ic_series(sim_store, {"f": whole}, members, first, every, (3,))
+            means.append(np.nanmean(ic["f", "all_share", 3].rank_ic))
         assert table.loc[variant, "rank_ic"] == pytest.approx(np.mean(means), abs=1e-12)
         assert table.loc[variant, "rank_ic_seed_std"] == pytest.approx(np.std(means, ddof=1))
 
@@ -130,8 +134,8 @@ def test_again_it_trains_and_scores_nothing(folder, table, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("stride = 4", "strid = 4", "`strid` must be a key of the study.*did you mean 'stride'"),
-        ("stride = 4", "stride = 0", "`stride` must be a whole number of at least 1; got 0"),
+        ("stride = 3", "strid = 3", "`strid` must be a key of the study.*did you mean 'stride'"),
+        ("stride = 3", "stride = 0", "`stride` must be a whole number of at least 1; got 0"),
         ("seeds = [0, 5]", "", "`seeds` must be given"),
         ('name = "changes"', 'name = "plain"', "`variants.name` must be a name of its own"),
         ('name = "changes"', 'name = "a/b"', "`variants.name` must be a name of its own"),
@@ -157,3 +161,10 @@ def test_a_study_may_not_look_at_the_published_years(folder) -> None:
     path.write_text(text.replace(f'end = "{study.end}"', 'end = "2999-01-01"'), encoding="utf-8")
     with pytest.raises(ConfigError, match="before the evaluation of the base.*not chosen on"):
         load_study(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "studies").glob("*.toml")))
+def test_shipped_studies_load(path, monkeypatch) -> None:
+    monkeypatch.setenv("FACTORLAB_REALDATA", "data")
+    study = load_study(path)
+    assert len({v.name for v in study.variants}) == len(study.variants) > 1

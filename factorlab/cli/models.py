@@ -239,7 +239,7 @@ def _run(
     show(result, quiet)
 
 
-@main.command(epilog=example("factorlab study configs/study.toml"))
+@main.command(epilog=example("factorlab study configs/studies/settings.toml"))
 @click.argument("study", type=FILE)
 @out_option("runs/NAME, after the file's name")
 @quiet_option

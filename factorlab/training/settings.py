@@ -205,12 +205,12 @@ class ModelSettings:
                     f"`models.training` must hold only {', '.join(OWN)}; got {key!r}"
                     f"{did_you_mean(key, OWN)}"
                 )
-        known = _LOSS_OPTIONS[self.loss]
+        mine = _LOSS_OPTIONS[self.loss]
         for key, number in self.loss_options.items():
-            if key not in known:
+            if key not in mine:
                 raise ConfigError(
                     f"`models.loss_options` must hold only what the loss '{self.loss}' has:"
-                    f" {', '.join(known) or 'nothing'}; got {key!r}{did_you_mean(key, known)}"
+                    f" {', '.join(mine) or 'nothing'}; got {key!r}{did_you_mean(key, mine)}"
                 )
             if not number >= 0:
                 raise ConfigError(f"`models.loss_options.{key}` must be at least 0; got {number}")
