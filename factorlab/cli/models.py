@@ -17,6 +17,7 @@ from factorlab.cli.shared import (
     language_option,
     main,
     out_option,
+    print_table,
     progress_of,
     quiet_option,
     show,
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
     pass
 
 __all__: list[str] = []
+
+_STUDY_COLUMNS = {
+    "variant": "",
+    "rank_ic": ".4f",
+    "rank_ic_seed_std": ".4f",
+    "rank_icir": ".3f",
+    "ensemble_rank_ic": ".4f",
+    "ensemble_rank_icir": ".3f",
+    "difference": "+.4f",
+    "difference_low": "+.4f",
+    "difference_high": "+.4f",
+}
 
 
 @main.command(epilog=example("factorlab demo --out runs/demo"))
@@ -224,3 +237,25 @@ def _run(
         cluster=cluster,
     )
     show(result, quiet)
+
+
+@main.command(epilog=example("factorlab study configs/studies/settings.toml"))
+@click.argument("study", type=FILE)
+@out_option("runs/NAME, after the file's name")
+@quiet_option
+def study(study: Path, out: Path | None, quiet: bool) -> None:
+    """Compare variants of a run's settings, on years that no result is published for.
+
+    Each variant and seed of STUDY is trained once and measured by its RankIC; what is done already
+    stays. Writes study.csv, with the dispersion of the seeds and the interval of each difference.
+    """
+    from factorlab import pipeline
+
+    result = pipeline.run_study(
+        pipeline.load_study(study),
+        out or Path("runs") / study.stem,
+        progress=progress_of(quiet),
+    )
+    if not quiet:
+        print_table("The study", result.tables["study"], _STUDY_COLUMNS)
+    click.echo(result.out / "study.csv")

@@ -256,7 +256,7 @@ def score_session(
             f"`store` must have the fields {', '.join(_READ)} to score; got none of"
             f" {', '.join(lacking)} in {store.path}; ingest a source that has them"
         )
-    need = max(features.look_back, universe.look_back)
+    need = max(features.look_back + features.sessions_before, universe.look_back)
     if t + 1 < need:
         raise StoreError(
             f"`store` must hold the {need} sessions of a window up to {store.dates[t]}; got"
