@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from factorlab.config import load_config
 from factorlab.errors import ConfigError, FactorlabError
 from factorlab.evaluation import Evaluation
 from factorlab.pipeline import compare, evaluate_factors, evaluate_runs, rebuild_report, run
+from factorlab.training.predict import read_scores
 
 CONFIG = """
 baselines = ["reversal_20"]
@@ -135,6 +137,24 @@ def test_other_settings_are_refused_in_the_same_folder(finished) -> None:
     other.write_text(text.replace("day_stride = 4", "day_stride = 5"), encoding="utf-8")
     with pytest.raises(FactorlabError, match="`out` must be a folder of the same settings"):
         run(load_config(other), finished)
+
+
+def test_a_seed_more_keeps_what_is_trained(finished, tmp_path) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    text = (finished.parent / "run.toml").read_text(encoding="utf-8")
+    more = tmp_path / "more.toml"
+    more.write_text(text.replace("seeds = [0]", "seeds = [0, 7]"), encoding="utf-8")
+    first = tmp_path / "out" / "models" / "GRU-IC"
+    kept = {f: f.stat().st_mtime_ns for f in first.rglob("seed0/weights.safetensors")}
+    before = (tmp_path / "out" / "scores" / "GRU-IC.parquet").read_bytes()
+    run(load_config(more), tmp_path / "out", until="score")
+    assert len(kept) == 1 and {f: f.stat().st_mtime_ns for f in kept} == kept
+    assert len(list(first.rglob("seed7/weights.safetensors"))) == 1
+    assert (tmp_path / "out" / "scores" / "GRU-IC.parquet").read_bytes() != before
+    alone = read_scores(tmp_path / "out" / "scores" / "seeds" / "GRU-IC@0.parquet")
+    np.testing.assert_array_equal(
+        alone.values, read_scores(finished / "scores" / "GRU-IC.parquet").values
+    )
 
 
 def test_stages_can_stop_early(finished, tmp_path) -> None:

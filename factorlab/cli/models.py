@@ -18,12 +18,26 @@ from factorlab.cli.shared import (
     out_option,
     output_options,
     print_json,
+    print_table,
     progress_of,
+    records,
     show,
 )
 from factorlab.errors import ConfigError
 
 __all__: list[str] = []
+
+_STUDY_COLUMNS = {
+    "variant": "",
+    "rank_ic": ".4f",
+    "rank_ic_seed_std": ".4f",
+    "rank_icir": ".3f",
+    "ensemble_rank_ic": ".4f",
+    "ensemble_rank_icir": ".3f",
+    "difference": "+.4f",
+    "difference_low": "+.4f",
+    "difference_high": "+.4f",
+}
 
 
 @main.command(epilog=example("factorlab demo --out runs/demo"))
@@ -243,3 +257,29 @@ def _run(
         cluster=cluster,
     )
     show(result, quiet, as_json)
+
+
+@main.command(epilog=example("factorlab study configs/studies/settings.toml"))
+@click.argument("study", type=FILE)
+@out_option("runs/NAME, after the file's name")
+@output_options
+def study(study: Path, out: Path | None, quiet: bool, as_json: bool) -> None:
+    """Compare variants of a run's settings, on years that no result is published for.
+
+    Each variant and seed of STUDY is trained once and measured by its RankIC; what is done already
+    stays. Writes study.csv, with the dispersion of the seeds and the interval of each difference.
+    """
+    from factorlab import pipeline
+
+    result = pipeline.run_study(
+        pipeline.load_study(study),
+        out or Path("runs") / study.stem,
+        progress=progress_of(quiet),
+    )
+    if as_json:
+        table = result.out / "study.csv"
+        print_json({"out": str(table), "study": records(result.tables["study"])})
+        return
+    if not quiet:
+        print_table("The study", result.tables["study"], _STUDY_COLUMNS)
+    click.echo(result.out / "study.csv")

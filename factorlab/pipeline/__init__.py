@@ -9,12 +9,14 @@ from factorlab.pipeline.frontier import run_frontier, settings_of_run
 from factorlab.pipeline.outcome import RunResult, rebuild_report, write_yearly
 from factorlab.pipeline.run import STAGES, demo, plan, run
 from factorlab.pipeline.runs import compare_runs, is_run, list_runs
+from factorlab.pipeline.study import Study, load_study, run_study
 from factorlab.pipeline.weights import ScoredSession, score_weights
 
 __all__ = [
     "STAGES",
     "RunResult",
     "ScoredSession",
+    "Study",
     "compare",
     "compare_runs",
     "demo",
@@ -22,10 +24,12 @@ __all__ = [
     "evaluate_runs",
     "is_run",
     "list_runs",
+    "load_study",
     "plan",
     "rebuild_report",
     "run",
     "run_frontier",
+    "run_study",
     "score_weights",
     "settings_of_run",
     "write_styles",

@@ -131,15 +131,15 @@ def plan(
     from factorlab.training.workers import limit_threads, worker_count
 
     progress = progress or SILENT
-    _ingest(config, progress)
+    ingest_source(config, progress)
     store = Store.open(config.data.store)
-    jobs = _jobs(config, store) if config.models else []
+    jobs = jobs_of(config, store) if config.models else []
     workers = workers or worker_count(config.training)
     limit_threads(config.training.threads or 1)
-    return plan_grid(jobs, _data_spec(config, store).open(), config.training, workers)
+    return plan_grid(jobs, data_spec(config, store).open(), config.training, workers)
 
 
-def _ingest(config: RunConfig, progress: Progress) -> None:
+def ingest_source(config: RunConfig, progress: Progress) -> None:
     """Make the store of a run's source, unless it holds that very input."""
     from factorlab.market.acquire import acquire
 
@@ -180,7 +180,7 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         result = RunResult(self.out, None, {})
         with self._timed("ingest"):
-            _ingest(self.config, self.progress)
+            ingest_source(self.config, self.progress)
         if last == "ingest":
             return result
         store = Store.open(self.config.data.store)
@@ -207,12 +207,12 @@ class _Run:
         config = self.config
         if not config.models:
             return [], {}
-        jobs = _jobs(config, store)
-        key = self._key(store)
+        jobs = jobs_of(config, store)
+        key = training_key(self.config, store)
         names = [model.name for model in config.models]
-        own = sorted(job.key(key) for job in jobs)
+        own = sorted([job.key(key), job.seed, *map(str, job.split.score[[0, -1]])] for job in jobs)
         score_key = digest([config.evaluation.start, config.evaluation.end, sorted(names), own])
-        spec = _data_spec(config, store)
+        spec = data_spec(config, store)
         with open_workers(spec, config.training, self.progress, self.cluster) as workers:
             with self._timed("train"):
                 records = train_grid(jobs, workers, config.training, self.out / "models", key)
@@ -274,7 +274,7 @@ class _Run:
         settings = {k: v for k, v in config.to_dict().items() if k != "data"}
         facts = about_store(store, universe)
         facts["hashes"]["config"] = config.hash()
-        facts["hashes"]["training"] = self._key(store)
+        facts["hashes"]["training"] = training_key(self.config, store)
         write_json(
             self.out / "run.json",
             {
@@ -288,22 +288,6 @@ class _Run:
             },
         )
 
-    def _key(self, store: Store) -> str:
-        """Hash what decides the weights (and nothing that does not)."""
-        from factorlab.training.settings import NOT_DECISIVE
-
-        config = self.config
-        training = asdict(config.training)
-        return digest(
-            {
-                "store": store.hash,
-                "universe": asdict(config.universe),
-                "features": asdict(config.features),
-                "labels": asdict(config.labels),
-                "training": {k: v for k, v in training.items() if k not in NOT_DECISIVE},
-            }
-        )
-
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         """Add the seconds of a stage to timings.json, over all starts of the run."""
@@ -315,7 +299,24 @@ class _Run:
         write_json(path, seconds)
 
 
-def _jobs(config: RunConfig, store: Store) -> list[Job]:
+def training_key(config: RunConfig, store: Store) -> str:
+    """Hash what decides the weights of every training (and nothing that does not)."""
+    from factorlab.training.settings import NOT_DECISIVE, WHICH_TRAININGS
+
+    left_out = (*NOT_DECISIVE, *WHICH_TRAININGS)
+    training = asdict(config.training)
+    return digest(
+        {
+            "store": store.hash,
+            "universe": asdict(config.universe),
+            "features": asdict(config.features),
+            "labels": asdict(config.labels),
+            "training": {k: v for k, v in training.items() if k not in left_out},
+        }
+    )
+
+
+def jobs_of(config: RunConfig, store: Store) -> list[Job]:
     """List the trainings of a run; options that a network does not have are refused here."""
     from factorlab.models.gru import check_patch
     from factorlab.training.grid import job_grid
@@ -330,7 +331,7 @@ def _jobs(config: RunConfig, store: Store) -> list[Job]:
         end=config.evaluation.end,
     )
     look_back = config.features.look_back
-    specs = tuple(spec.for_windows(look_back) for spec in config.models)
+    specs = tuple(spec.for_windows(look_back, config.features.width) for spec in config.models)
     jobs = job_grid(specs, splits, config.training.seeds)
     for job in jobs[: len(specs) * len(config.training.seeds)]:
         settings = getattr(job.network(), "settings", None)
@@ -340,7 +341,7 @@ def _jobs(config: RunConfig, store: Store) -> list[Job]:
     return jobs
 
 
-def _data_spec(config: RunConfig, store: Store) -> DataSpec:
+def data_spec(config: RunConfig, store: Store) -> DataSpec:
     from factorlab.training.workers import DataSpec
 
     return DataSpec(store.path, config.universe, config.features, config.labels)
