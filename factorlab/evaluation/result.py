@@ -98,7 +98,7 @@ class Evaluation:
     store_hash: str
 
     def _repr_html_(self) -> str:
-        """Show RankIC by factor, pool and horizon, in a notebook."""
+        """Show RankIC, top groups and enhanced indices, in a notebook."""
         return summary_html(self.tables)
 
     def save(self, folder: str | Path) -> Path:

@@ -54,7 +54,7 @@ class RunResult:
     tables: dict[str, pd.DataFrame]
 
     def _repr_html_(self) -> str:
-        """Show the IC table and where the page is, in a notebook."""
+        """Show the main tables and where the page is, in a notebook."""
         from factorlab.evaluation.display import summary_html
 
         page = html.escape(self.page.as_posix()) if self.page else "no page yet"
