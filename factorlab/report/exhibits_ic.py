@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, beside_printed, csv_stem
+from factorlab.report.exhibit import (
+    NOT_COMPUTED,
+    Entry,
+    Exhibit,
+    beside_printed,
+    compared,
+    csv_stem,
+)
 from factorlab.report.figures import Curve, Drawing, cumulative_ic, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, pool_label
+from factorlab.report.reasons import comparison_note
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = ["correlation_exhibit", "ic_exhibit"]
@@ -49,22 +58,23 @@ def correlation_exhibit(inputs: Inputs) -> Exhibit:
         pd.DataFrame(rows, columns=[c.key for c in columns]),
         shade=[c.key for c in heads],
     )
-    pairs = [
-        Entry(
-            {"factor_a": a, "factor_b": b},
-            {"spearman": value.get((a, b), math.nan)},
-            {"spearman": inputs.printed.correlation(a, b)},
-        )
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
-    ]
+    pairs = []
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            printed = {"spearman": inputs.printed.correlation(a, b)}
+            found = {"spearman": inputs.intervals.correlation(a, b)}
+            bounds = inputs.intervals.beside(printed, found.__getitem__)
+            ours = {"spearman": value.get((a, b), math.nan)}
+            pairs.append(Entry({"factor_a": a, "factor_b": b}, ours, printed, bounds=bounds))
     pairs = [p for p in pairs if p.has_printed(["spearman"])]
     table = beside_printed(f"{stem}_printed", pairs, ["factor_a", "factor_b"], ["spearman"])
     notes = ["逐日截面秩相关系数的时序均值。Mean over dates of the cross-sectional Spearman."]
     if len(names) == 1:
         notes.append("只有一个模型，没有可比的相关性。One model only: nothing to compare it with.")
     tables = [matrix, table] if pairs else [matrix]
-    return Exhibit("7", caption.zh, caption.en, tables=tables, notes=notes)
+    beside = compared(pairs, ["spearman"])
+    notes += comparison_note(inputs, "correlation", beside)
+    return Exhibit("7", caption.zh, caption.en, tables=tables, notes=notes, compared=beside)
 
 
 def ic_exhibit(inputs: Inputs, number: str, horizon: int) -> Exhibit:
@@ -81,19 +91,14 @@ def ic_exhibit(inputs: Inputs, number: str, horizon: int) -> Exhibit:
     order = [(p, m) for p in inputs.pools for m in inputs.models if (p, m) in rows]
     figures = ("rank_ic", "rank_icir", "ic_win_rate")
     extra = [k for k in ("n_dates", "mean_pairs") if k in summary.columns]
-    main = beside_printed(
-        stem,
-        [
-            Entry(
-                {"pool": p, "factor": m},
-                {k: float(rows[p, m][k]) for k in (*figures, *extra)},
-                {k: inputs.printed.ic(m, p, horizon, k) for k in figures},
-            )
-            for p, m in order
-        ],
-        ["pool", "factor"],
-        [*figures, *extra],
-    )
+    entries = []
+    for p, m in order:
+        printed = {k: inputs.printed.ic(m, p, horizon, k) for k in figures}
+        bounds = inputs.intervals.beside(printed, partial(inputs.intervals.ic, m, p, horizon))
+        ours = {k: float(rows[p, m][k]) for k in (*figures, *extra)}
+        entries.append(Entry({"pool": p, "factor": m}, ours, printed, bounds=bounds))
+    main = beside_printed(stem, entries, ["pool", "factor"], [*figures, *extra])
+    beside = compared(entries, figures)
     known = [k for k in _INFERENCE if k in summary.columns]
     inference = Table(
         f"{stem}_inference",
@@ -107,6 +112,7 @@ def ic_exhibit(inputs: Inputs, number: str, horizon: int) -> Exhibit:
         f"{horizon} 日窗口逐日重叠，朴素 t 值无效，只作对照；以 Newey–West（滞后 {2 * horizon}，"
         "fixed-b 临界值）与不重叠样本为准。Windows overlap: the naive t is invalid and shown for"
         " contrast only; read the Newey–West (fixed-b) and the non-overlapping figures.",
+        *comparison_note(inputs, "ic", beside),
     ]
     drawing = _cumulative(inputs, number, horizon)
     return Exhibit(
@@ -117,6 +123,7 @@ def ic_exhibit(inputs: Inputs, number: str, horizon: int) -> Exhibit:
         tables=[main, inference],
         folded=_by_year(inputs, stem, horizon),
         notes=notes,
+        compared=beside,
     )
 
 

@@ -26,7 +26,8 @@ from factorlab.report.exhibits_style import style_exhibit
 from factorlab.report.exhibits_training import training_exhibit
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, POOLS, SIMULATED
-from factorlab.report.provenance import Section, data_sections, difference_reasons
+from factorlab.report.provenance import Section, comparison_section, data_sections
+from factorlab.report.reasons import reasons_in_words
 from factorlab.report.reference import load_printed
 from factorlab.report.rendering import LANGUAGES, render
 from factorlab.report.run_info import RunInfo
@@ -129,7 +130,8 @@ def build_report(
             f"{did_you_mean(language, LANGUAGES)}"
         )
     inputs = Inputs(run, tables, load_printed(Path(reference) if reference else None))
-    shown, sections, summary = exhibits(inputs), data_sections(inputs), summary_table(inputs)
+    shown, summary = exhibits(inputs), summary_table(inputs)
+    sections = [*comparison_section(inputs, shown), *data_sections(inputs)]
     page = _render(inputs, shown, sections, summary, links(files, shown), language)
     building, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for leftover in (building, old):
@@ -191,7 +193,7 @@ def _render(
         summary=summary,
         cards=cards(inputs),
         rule=rule_text(len(inputs.models) * len(inputs.pools)),
-        reasons=difference_reasons(inputs),
+        reasons=reasons_in_words(inputs),
         simulated_words=SIMULATED,
         svg=Markup,
     )
