@@ -95,7 +95,7 @@ def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
         [
             *_notes(inputs),
             *_stand_in(inputs, pool),
-            *comparison_note(inputs, "enhancement", found),
+            *comparison_note(inputs, "enhancement", found, pool),
         ],
         compared=found,
     )

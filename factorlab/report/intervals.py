@@ -48,6 +48,7 @@ __all__ = ["NO_BOUNDS", "RULES", "Bounds", "Compared", "Intervals", "beyond", "r
 
 Bounds = tuple[float, float]
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int32]
 
 #: Of a figure whose sampling error is not known.
 NO_BOUNDS: Bounds = (math.nan, math.nan)
@@ -114,7 +115,7 @@ def beyond(bounds: Bounds, printed: float) -> float:
     return printed - high if printed > high else printed - low if printed < low else 0.0
 
 
-def resampled_rows(n: int, draws: int, block: float, seed: int) -> npt.NDArray[np.int32]:
+def resampled_rows(n: int, draws: int, block: float, seed: int) -> Rows:
     """Draw rows of the stationary bootstrap: blocks of geometric length, the series a circle.
 
     Parameters
@@ -151,7 +152,7 @@ class Intervals:
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
         self.judged = not inputs.run.simulated
-        self._rows: dict[int, npt.NDArray[np.int32]] = {}
+        self._rows: dict[int, Rows] = {}
         self._found: dict[tuple[str, ...], dict[str, Bounds]] = {}
 
     def beside(
@@ -201,7 +202,7 @@ class Intervals:
 
     def top(self, factor: str, pool: str, mode: str, metric: str) -> Bounds:
         """Return the interval of a figure of the top group over the whole span (exhibit 13)."""
-        return self._group(factor, pool, mode, "full").get(metric, NO_BOUNDS)
+        return self._group(factor, pool, mode, "full", True).get(metric, NO_BOUNDS)
 
     def yearly(self, factor: str, pool: str, metric: str, period: str) -> Bounds:
         """Return the interval of the top group's excess in one period (exhibits 14 to 22)."""
@@ -221,10 +222,12 @@ class Intervals:
             self._found[key] = self._bootstrap(frame, period, ours)
         return self._found[key].get(metric, NO_BOUNDS)
 
-    def _group(self, factor: str, pool: str, mode: str, period: str) -> dict[str, Bounds]:
+    def _group(
+        self, factor: str, pool: str, mode: str, period: str, portfolio: bool = False
+    ) -> dict[str, Bounds]:
         if not self.judged:
             return {}
-        key = (factor, pool, mode, period)
+        key = (factor, pool, mode, period, str(portfolio))
         if key not in self._found:
             frame = self.inputs.top_nav(pool, mode).get(factor)
             where = {"factor": factor, "pool": pool, "mode": mode}
@@ -234,12 +237,12 @@ class Intervals:
                     continue
                 rows = self.inputs.table(name, **where, **more)
                 ours |= rows.iloc[0].to_dict() if len(rows) else {}
-            found = self._bootstrap(frame, period, ours) if frame is not None else {}
+            found = self._bootstrap(frame, period, ours, portfolio) if frame is not None else {}
             self._found[key] = found
         return self._found[key]
 
     def _bootstrap(
-        self, frame: pd.DataFrame, period: str, ours: dict[str, object]
+        self, frame: pd.DataFrame, period: str, ours: dict[str, object], portfolio: bool = False
     ) -> dict[str, Bounds]:
         """Return the intervals of all figures of one period, by metric."""
         logs = _log_returns(frame, period)
@@ -249,8 +252,8 @@ class Intervals:
         if n not in self._rows:
             self._rows[n] = resampled_rows(n, DRAWS, BLOCK, SEED)
         whole = period == "full"
-        drawn = _figures(logs[self._rows[n]], whole)
-        own = _figures(logs[None, :, :], whole)
+        drawn = _figures(logs, self._rows[n], whole, portfolio)
+        own = _figures(logs, np.arange(n, dtype=np.int32)[None], whole, portfolio)
         tail = (1.0 - LEVEL) / 2.0
         out = {}
         for metric, values in drawn.items():
@@ -322,38 +325,59 @@ def _log_returns(frame: pd.DataFrame, period: str) -> Floats:
     return logs[np.isfinite(logs).all(axis=1)]
 
 
-def _figures(logs: npt.NDArray[np.float64], whole: bool) -> dict[str, Floats]:
-    """Return each metric of each draw, from daily log returns [draws, n, 2]."""
-    n = logs.shape[1]
+def _figures(logs: Floats, rows: Rows, whole: bool, portfolio: bool) -> dict[str, Floats]:
+    """Return each metric of each draw.
+
+    Parameters
+    ----------
+    logs : ndarray, shape [n, 2]
+        Daily log returns: portfolio, excess.
+    rows : ndarray of int, shape [draws, n]
+    whole : bool
+        Annualise returns.
+    portfolio : bool
+        Give the portfolio's own figures too.
+    """
+    n = len(logs)
     span = ANNUALISATION / n if whole else 1.0
-    portfolio, excess = (_one(logs[:, :, k], span) for k in (0, 1))
-    level = np.expm1(span * (logs[:, :, 0] - logs[:, :, 1]).sum(axis=1))
-    annual = np.expm1(ANNUALISATION / n * logs[:, :, 1].sum(axis=1))
+    excess = _one(logs[:, 1], rows, span)
+    annual = (1.0 + excess["return"]) ** (ANNUALISATION / n / span) - 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         calmar = annual / -excess["max_drawdown"]
-    return {
-        "annual_return": portfolio["return"],
-        "sharpe": portfolio["sharpe"],
-        "max_drawdown": portfolio["max_drawdown"],
-        "annual_excess": portfolio["return"] - level,
+    out = {
         "excess_return": excess["return"],
         "excess_sharpe": excess["sharpe"],
         "excess_max_drawdown": excess["max_drawdown"],
         "tracking_error": excess["volatility"],
         "calmar": np.where(np.isfinite(calmar), calmar, 0.0),
     }
+    if portfolio:
+        own = _one(logs[:, 0], rows, span)
+        level = (1.0 + own["return"]) / (1.0 + excess["return"]) - 1.0
+        out |= {
+            "annual_return": own["return"],
+            "sharpe": own["sharpe"],
+            "max_drawdown": own["max_drawdown"],
+            "annual_excess": own["return"] - level,
+        }
+    return out
 
 
-def _one(logs: Floats, span: float) -> dict[str, Floats]:
-    simple = np.expm1(logs)
+def _one(logs: Floats, rows: Rows, span: float) -> dict[str, Floats]:
+    """Return return, Sharpe ratio, drawdown and volatility of each draw of one series."""
+    simple = np.expm1(logs)[rows]
+    mean = simple.mean(axis=1)
     deviation = simple.std(axis=1, ddof=1) * math.sqrt(ANNUALISATION)
-    path = np.cumsum(logs, axis=1)
-    peak = np.maximum(np.maximum.accumulate(path, axis=1), 0.0)
+    path = np.cumsum(logs[rows], axis=1)
+    total = path[:, -1].copy()
+    peak = np.maximum.accumulate(path, axis=1)
+    np.maximum(peak, 0.0, out=peak)
+    np.subtract(path, peak, out=path)
     with np.errstate(divide="ignore", invalid="ignore"):
-        sharpe = simple.mean(axis=1) * ANNUALISATION / deviation
+        sharpe = mean * ANNUALISATION / deviation
     return {
-        "return": np.expm1(span * path[:, -1]),
+        "return": np.expm1(span * total),
         "sharpe": np.where(np.isfinite(sharpe), sharpe, 0.0),
-        "max_drawdown": np.expm1(np.minimum(path - peak, 0.0).min(axis=1)),
+        "max_drawdown": np.expm1(path.min(axis=1)),
         "volatility": deviation,
     }

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from factorlab.errors import ConfigError, did_you_mean
+from factorlab.report.dictionary import column_dictionary
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.exhibits_enhancement import enhancement_curve, enhancement_table
 from factorlab.report.exhibits_groups import groups_exhibit, performance_exhibit
@@ -138,7 +139,8 @@ def build_report(
         if leftover.exists():
             shutil.rmtree(leftover)
     building.mkdir(parents=True)
-    for table in _tables(shown, sections, summary):
+    written = _tables(shown, sections, summary)
+    for table in (*written, column_dictionary(written)):
         table.write_csv(building)
     held = tables.get("enhancement_holdings")
     write_files(building, files, run, summary, shown, sections, held)

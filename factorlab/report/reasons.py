@@ -50,11 +50,15 @@ class Reason:
     zh, en : str
         In a few words.
     ours, printed : str
-        What this run has and what the report has; the same in both languages.
+        What this run has and what the report has.
     scopes : tuple of str
         Kinds of tables it bears on, of `SCOPES`.
     metrics : tuple of str
         Figures it bears on; empty for all.
+    ours_zh, printed_zh : str
+        The same in Chinese, where it is not a number.
+    pools : tuple of str
+        Pools it bears on; empty for all.
     """
 
     key: str
@@ -64,9 +68,20 @@ class Reason:
     printed: str
     scopes: tuple[str, ...] = SCOPES
     metrics: tuple[str, ...] = ()
+    ours_zh: str = ""
+    printed_zh: str = ""
+    pools: tuple[str, ...] = ()
 
-    def bears_on(self, scope: str, metrics: Sequence[str]) -> bool:
-        """Tell whether it bears on any of `metrics` in tables of kind `scope`."""
+    @property
+    def words(self) -> str:
+        """A sentence in each language."""
+        zh = f"{self.zh}：{self.ours_zh or self.ours}（研报 {self.printed_zh or self.printed}）。"
+        return f"{zh}{_upper(self.en)}: {self.ours} (printed: {self.printed})."
+
+    def bears_on(self, scope: str, metrics: Sequence[str], pool: str = "") -> bool:
+        """Tell whether it bears on any of `metrics` in a table of kind `scope`, of one `pool`."""
+        if pool and self.pools and pool not in self.pools:
+            return False
         return scope in self.scopes and (not self.metrics or bool({*self.metrics} & {*metrics}))
 
 
@@ -121,7 +136,7 @@ def _stocks(inputs: Inputs) -> Reason | None:
     if not batch:
         return None
     ours = _range(batch)
-    return Reason("stocks", "每批股票更少", "fewer stocks a batch", ours, "all")
+    return Reason("stocks", "每批股票更少", "fewer stocks a batch", ours, "all", printed_zh="全部")
 
 
 def _stride(inputs: Inputs) -> Reason | None:
@@ -154,19 +169,21 @@ def _source(inputs: Inputs) -> Reason | None:
     name = str(inputs.run.data.get("format", ""))
     if name.startswith("wind"):
         return None
-    ours = name or "not recorded"
+    ours, zh = name or "not recorded", name or "未记录"
     frame = inputs.table("coverage")
     frame = frame[frame["pool"].isin(POOLS)]
     members = float(frame["member_days"].sum()) if len(frame) else 0.0
     if members:
         lost = 1.0 - float(frame["scored"].sum()) / members
         ours += f"; {100 * lost:.2f} % of member stock-days without a score"
+        zh += f"；{100 * lost:.2f} % 的成分股日无得分"
     return Reason(
         "source",
         "数据源不同（成分股、价格、行业、股本）",
         "another data source (members, prices, industries, shares)",
         ours,
         "Wind",
+        ours_zh=zh,
     )
 
 
@@ -185,7 +202,13 @@ def _st(inputs: Inputs) -> Reason | None:
     if not days:
         return None
     return Reason(
-        "st", "部分 ST 为推断", "ST partly inferred", f"{days:,} stock-days", "vendor flag"
+        "st",
+        "部分 ST 为推断",
+        "ST partly inferred",
+        f"{days:,} stock-days",
+        "not stated",
+        ours_zh=f"{days:,} 股票日",
+        printed_zh="未说明",
     )
 
 
@@ -247,8 +270,11 @@ def _weights(inputs: Inputs) -> Reason | None:
         "指数权重为自由流通市值近似",
         "benchmark weights are a stand-in",
         f"float cap of members: {', '.join(pool_label(p)[1] for p in without)}",
-        "index weights",
+        "not stated",
         ("enhancement",),
+        ours_zh="、".join(pool_label(p)[0] for p in without),
+        printed_zh="未说明",
+        pools=tuple(without),
     )
 
 
@@ -281,7 +307,7 @@ def _cap(inputs: Inputs) -> Reason | None:
     most = inputs.run.settings.get("enhancement", {}).get("turnover")
     pools = dict.fromkeys(inputs.table("enhancement_yearly")["pool"])
     printed = {p: inputs.printed.enhancement(p, "two_way_turnover", "full") for p in pools}
-    over = [v for v in printed.values() if most is not None and v > most]
+    over = {p: v for p, v in printed.items() if most is not None and v > most}
     if not over:
         return None
     return Reason(
@@ -289,9 +315,11 @@ def _cap(inputs: Inputs) -> Reason | None:
         "研报的平均换手超过其自身上限",
         "the printed mean turnover exceeds its own limit",
         f"at most {most:g}",
-        f"{_range(over)}",
+        _range(list(over.values())),
         ("enhancement",),
         ("two_way_turnover",),
+        ours_zh=f"至多 {most:g}",
+        pools=tuple(over),
     )
 
 
@@ -336,13 +364,12 @@ def reasons_in_words(inputs: Inputs) -> list[str]:
         return []
     if inputs.run.simulated:
         return [_SIMULATED]
-    return [
-        f"{r.zh}：{r.ours}（研报 {r.printed}）。{_upper(r.en)}: {r.ours} (printed: {r.printed})."
-        for r in reasons(inputs)
-    ]
+    return [r.words for r in reasons(inputs)]
 
 
-def comparison_note(inputs: Inputs, scope: str, compared: Sequence[Compared]) -> list[str]:
+def comparison_note(
+    inputs: Inputs, scope: str, compared: Sequence[Compared], pool: str = ""
+) -> list[str]:
     """Return what stands below a table with printed figures: counts, rule of the error, reasons.
 
     Parameters
@@ -352,6 +379,8 @@ def comparison_note(inputs: Inputs, scope: str, compared: Sequence[Compared]) ->
         Kind of the table, of `SCOPES`.
     compared : sequence of Compared
         Every figure of the table that has a printed one; without any there is no note.
+    pool : str
+        The table's only pool, if it has one.
     """
     if not compared:
         return []
@@ -368,7 +397,7 @@ def comparison_note(inputs: Inputs, scope: str, compared: Sequence[Compared]) ->
     ]
     if outside:
         metrics = [c.metric for c in compared if math.isfinite(c.beyond) and c.beyond != 0]
-        known = [r for r in reasons(inputs) if r.bears_on(scope, metrics)]
+        known = [r for r in reasons(inputs) if r.bears_on(scope, metrics, pool)]
         zh.append("已知原因：" + "、".join(r.zh for r in known) if known else "原因未知")
         words = ", ".join(r.en for r in known)
         en.append(f"Known reasons: {words}" if known else "Reason unknown")
