@@ -154,6 +154,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"group_(\d+)", "annual return of group {0}, 1 the lowest scores"),
     (r"vs (.+)", "mean rank correlation with {0}"),
     (r"on (.+)", "mean correlation with style {0}"),
+    (r"pool (.+)", "mean RankIC in {0}"),
+    (r"(.+) \| (.+) \| cumulative", "sum of the daily RankIC of {1} in {0} up to the date"),
     (r"in (.+)", "share of the universe with an exposure in {0}"),
     (r"(.+) \| excess_nav", "portfolio NAV / index NAV of {0}"),
     (r"(.+) \| total_return_excess_nav", "portfolio NAV / members' total-return stand-in of {0}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -20,7 +21,7 @@ from factorlab.report.figures import Curve, Drawing, cumulative_ic, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, pool_label
 from factorlab.report.reasons import comparison_note
-from factorlab.report.tables import Column, Table, columns_for
+from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["correlation_exhibit", "ic_exhibit"]
 
@@ -115,16 +116,66 @@ def ic_exhibit(inputs: Inputs, number: str, horizon: int) -> Exhibit:
         *comparison_note(inputs, "ic", beside),
     ]
     drawing = _cumulative(inputs, number, horizon)
+    daily = _cumulative_table(inputs, stem, horizon)
     return Exhibit(
         number,
         caption.zh,
         caption.en,
         drawings=[drawing] if drawing else [],
         tables=[main, inference],
-        folded=_by_year(inputs, stem, horizon),
+        folded=[*_by_pool(inputs, stem, rows), *_by_year(inputs, stem, horizon), *daily],
         notes=notes,
         compared=beside,
     )
+
+
+def _by_pool(
+    inputs: Inputs, stem: str, rows: Mapping[tuple[str, str], Mapping[str, float]]
+) -> list[Table]:
+    """Return the mean RankIC of each model in each pool, a model a row."""
+    heads = [Column(f"pool {p}", *_names(p), "ic") for p in inputs.pools]
+    lines = [
+        {
+            "factor": m,
+            **{
+                f"pool {p}": float(rows[p, m]["rank_ic"]) if (p, m) in rows else math.nan
+                for p in inputs.pools
+            },
+        }
+        for m in inputs.models
+    ]
+    columns = (*columns_for(["factor"]), *heads)
+    frame = pd.DataFrame(lines, columns=[c.key for c in columns])
+    title = "各股票池 RankIC by pool"
+    chart = Chart("bars", tuple(c.key for c in heads))
+    return [Table(f"{stem}_by_pool", columns, frame, title, chart=chart)]
+
+
+def _names(pool: str) -> tuple[str, str]:
+    zh, en = pool_label(pool)
+    return zh, "" if zh == en else en
+
+
+def _cumulative_table(inputs: Inputs, stem: str, horizon: int) -> list[Table]:
+    """Return the sums of daily RankIC at each week's last date, as drawn: in the CSV alone."""
+    series: dict[str, pd.Series] = {}
+    charts = []
+    for pool in inputs.pools:
+        keys = []
+        for model, frame in inputs.ic_daily(pool, horizon).items():
+            total = np.nancumsum(frame["rank_ic"].to_numpy(dtype=float))
+            at = weekly(frame["date"])
+            dates = frame["date"].to_numpy().astype("datetime64[D]").astype(str)
+            keys.append(f"{pool} | {model} | cumulative")
+            series[keys[-1]] = pd.Series(total[at], pd.Index(dates[at], name="date"))
+        if keys:
+            charts.append(Chart("lines", tuple(keys), " ".join(filter(None, _names(pool)))))
+    if not series:
+        return []
+    frame = pd.DataFrame(series).sort_index().reset_index()
+    heads = [Column(k, k.removesuffix(" | cumulative"), "cumulative RankIC", "num") for k in series]
+    columns = (Column("date", "日期", "date"), *heads)
+    return [Table(f"{stem}_cumulative", columns, frame, shown=0, chart=charts)]
 
 
 def _by_year(inputs: Inputs, stem: str, horizon: int) -> list[Table]:

@@ -59,10 +59,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a workbook draws of a table: ``lines`` down its columns, or ``bars`` along its rows."""
+    """What a workbook draws of a table.
+
+    Parameters
+    ----------
+    kind : {'lines', 'bars', 'curves'}
+        Columns `keys` down the dates of the first column; along the rows, a series a row; or the
+        second of two `keys` against the first.
+    keys : tuple of str
+    title : str
+        By default that of the table.
+    by : tuple of str
+        Of ``curves``: the columns that name a series; each value of the first has its own chart.
+    """
 
     kind: str
     keys: tuple[str, ...]
+    title: str = ""
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +102,7 @@ class Table:
         Keys of number columns shaded by value (-1..1).
     shown : int, optional
         Rows on the page where the CSV holds more.
-    chart : Chart, optional
+    chart : Chart or sequence of Chart, optional
         Drawn by the workbook; the page has its drawings.
     """
 
@@ -101,7 +115,14 @@ class Table:
     blocks_of: Sequence[int] = ()
     shade: Sequence[str] = ()
     shown: int | None = None
-    chart: Chart | None = None
+    chart: Chart | Sequence[Chart] | None = None
+
+    @property
+    def all_charts(self) -> tuple[Chart, ...]:
+        """Every chart of the table."""
+        if self.chart is None:
+            return ()
+        return (self.chart,) if isinstance(self.chart, Chart) else tuple(self.chart)
 
     @property
     def file(self) -> str:
