@@ -35,6 +35,8 @@ loss = "ic"
 [[models]]
 model = "DecompGRU"
 loss = "mse"
+[ensembles]
+both = ["GRU-IC", "DecompGRU-MSE"]
 [training]
 train_years = 2
 seeds = [0]
@@ -155,6 +157,31 @@ def test_a_seed_more_keeps_what_is_trained(finished, tmp_path) -> None:
     np.testing.assert_array_equal(
         alone.values, read_scores(finished / "scores" / "GRU-IC.parquet").values
     )
+
+
+def test_trained_models_of_elsewhere_are_taken(finished, tmp_path, monkeypatch) -> None:
+    config = load_config(finished.parent / "run.toml")
+    with pytest.raises(ConfigError, match="`models` must be the models folder.*DecompGRU|GRU-IC"):
+        run(config, tmp_path / "none", models=finished / "scores")
+    monkeypatch.setattr("factorlab.training.fit.Trainer", None)
+    command = ("factorlab", "run", "run.toml")
+    run(config, tmp_path / "out", models=finished / "models", command=command)
+    assert content(tmp_path / "out") == content(finished)
+    text = (finished.parent / "run.toml").read_text(encoding="utf-8")
+    other = tmp_path / "other.toml"
+    other.write_text(text.replace("day_stride = 4", "day_stride = 5"), encoding="utf-8")
+    with pytest.raises(FactorlabError, match="same settings and data"):
+        run(load_config(other), tmp_path / "other", models=finished / "models")
+
+
+def test_an_ensemble_stands_beside_its_members(finished) -> None:
+    tables = Evaluation.load(finished / "tables").tables
+    summary = tables["ic_summary"].set_index(["factor", "pool", "horizon"])["rank_ic"]
+    assert set(summary.index.get_level_values("factor")) == {
+        *("GRU-IC", "DecompGRU-MSE", "reversal_20", "both")
+    }
+    overlap = tables["correlation"].set_index(["pool", "factor_a", "factor_b"])["mean"]
+    assert overlap["all_share", "GRU-IC", "both"] > 0.5
 
 
 def test_stages_can_stop_early(finished, tmp_path) -> None:

@@ -167,6 +167,11 @@ def _score_weights(
 )
 @click.argument("config", type=FILE)
 @out_option("runs/NAME, after the file's name")
+@click.option(
+    "--models",
+    type=FOLDER,
+    help="Take what is trained in this folder of models, such as one of reports/reproduction.",
+)
 @click.option("--dry-run", is_flag=True, help="Measure a few steps, print what it would take.")
 @click.option("--workers", type=click.IntRange(1), help="Of a dry run: processes or GPUs.")
 @language_option
@@ -175,6 +180,7 @@ def _score_weights(
 def run(
     config: Path,
     out: Path | None,
+    models: Path | None,
     dry_run: bool,
     workers: int | None,
     language: str | None,
@@ -190,7 +196,7 @@ def run(
     if dry_run:
         _print_plan(config, workers, quiet, as_json)
     else:
-        _run(config, out, quiet, as_json, None, cluster, language)
+        _run(config, out, quiet, as_json, None, cluster, language, models)
 
 
 def _print_plan(config: Path, workers: int | None, quiet: bool, as_json: bool) -> None:
@@ -240,6 +246,7 @@ def _run(
     until: str | None,
     cluster: str | None,
     language: str | None = None,
+    models: Path | None = None,
 ) -> None:
     from factorlab import pipeline
     from factorlab.config import load_config
@@ -255,6 +262,7 @@ def _run(
         until=until,
         command=command_line(),
         cluster=cluster,
+        models=models,
     )
     show(result, quiet, as_json)
 

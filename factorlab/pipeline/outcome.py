@@ -186,6 +186,7 @@ def load_run(run_dir: Path) -> tuple[RunInfo, dict[str, pd.DataFrame]]:
         ledgers=pd.DataFrame(facts["ledgers"]),
         training=pd.DataFrame(facts["training"]),
         index_weights=facts.get("index_weights", ()),
+        data=facts.get("data", {}),
         command=facts["command"],
         created="",
         timings=None,
@@ -214,6 +215,33 @@ def about_store(store: Store, universe: Universe) -> dict[str, Any]:
         "hashes": {"store": store.hash},
         "index_weights": [p for p in store.pools if store.index_weights(p) is not None],
         "ledgers": json.loads(ledger.to_json(orient="records")),
+        "data": _about_data(store),
+    }
+
+
+def _about_data(store: Store) -> dict[str, Any]:
+    """Say what the store was made of, where a result may hang on it.
+
+    ``vwap`` is told from the numbers of every 20th session: amount / volume, the mean of the four
+    prices, or none.
+    """
+    import numpy as np
+
+    from factorlab.market.rules import ST_INFERRED
+
+    rows = slice(0, len(store.dates), 20)
+    prices = [store[name][rows].astype(float) for name in ("open", "high", "low", "close")]
+    vwap = store["vwap"][rows].astype(float)
+    known = np.isfinite(vwap)
+    typical = np.isclose(vwap, sum(prices) / 4.0, rtol=2e-7, atol=0.0)
+    how = "amount / volume" if known.any() else "none"
+    if known.any() and typical[known].mean() > 0.99:
+        how = "(open + high + low + close) / 4"
+    origin = store.manifest.get("origin", {})
+    return {
+        "format": str(origin.get("kind", "tables")),
+        "vwap": how,
+        "st_inferred": int(np.count_nonzero(store["st"] == ST_INFERRED)),
     }
 
 

@@ -7,6 +7,7 @@ run that was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factorlab.errors import ConfigError, did_you_mean
-from factorlab.files import write_json
+from factorlab.files import replacing, write_json
 from factorlab.pipeline.beyond import (
     add_enhancement,
     add_seeds,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGES", "demo", "plan", "run"]
 
+# What a finished training leaves; its record last, which says that it is finished.
+TRAINED = ("weights.safetensors", "training.json")
 STAGES = ("ingest", "train", "score", "evaluate", "report")
 
 
@@ -49,6 +52,7 @@ def run(
     until: str | None = None,
     command: Sequence[str] = (),
     cluster: str | None = None,
+    models: Path | None = None,
 ) -> RunResult:
     """Take market data to a tear sheet.
 
@@ -65,6 +69,9 @@ def run(
         The command line, printed on the page.
     cluster : str, optional
         Address of a Ray cluster that trains and scores; this machine's cores by default.
+    models : Path, optional
+        The ``models`` folder of another run of the same settings and data: what is trained there
+        is copied, the rest is trained.
 
     Returns
     -------
@@ -80,7 +87,8 @@ def run(
             f"`until` must be one of {', '.join(STAGES)}; got {until!r}"
             f"{did_you_mean(until, STAGES)}"
         )
-    return _Run(config, out, progress or SILENT, command, cluster).until(until or "report")
+    job = _Run(config, out, progress or SILENT, command, cluster, models)
+    return job.until(until or "report")
 
 
 def demo(out: Path, *, progress: Progress | None = None) -> RunResult:
@@ -168,9 +176,10 @@ class _Run:
         progress: Progress,
         command: Sequence[str],
         cluster: str | None,
+        models: Path | None,
     ) -> None:
         self.config, self.out, self.progress, self.command = config, out, progress, command
-        self.cluster = cluster
+        self.cluster, self.models = cluster, models
 
     def until(self, last: str) -> RunResult:
         """Run the stages up to `last`."""
@@ -208,6 +217,9 @@ class _Run:
         if not config.models:
             return [], {}
         jobs = jobs_of(config, store)
+        if self.models is not None:
+            taken = take_trained(jobs, self.models, self.out / "models")
+            self.progress.say(f"{taken} of {len(jobs)} trainings taken from {self.models}")
         key = training_key(self.config, store)
         names = [model.name for model in config.models]
         own = sorted([job.key(key), job.seed, *map(str, job.split.score[[0, -1]])] for job in jobs)
@@ -235,11 +247,17 @@ class _Run:
     ) -> dict[str, pd.DataFrame]:
         from factorlab.evaluation import evaluate
         from factorlab.evaluation.baselines import baseline
+        from factorlab.evaluation.ensemble import ensemble
         from factorlab.training.predict import read_scores
 
         panels = {name: read_scores(path) for name, path in scores.items()}
         for name in self.config.baselines:
             panels[name] = baseline(name, store, universe.mask)
+        joined = {
+            name: ensemble(name, [panels[member] for member in members])
+            for name, members in self.config.ensembles.items()
+        }
+        panels |= joined
         evaluation = evaluate(
             store,
             panels,
@@ -279,7 +297,7 @@ class _Run:
             self.out / "run.json",
             {
                 "title": config.report.title,
-                "models": [*models, *config.baselines],
+                "models": [*models, *config.baselines, *config.ensembles],
                 "settings": settings,
                 "command": printed(self.command),
                 "notes": [],
@@ -297,6 +315,34 @@ class _Run:
         seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - began, 1)
         write_json(path, seconds)
+
+
+def take_trained(jobs: Sequence[Job], source: Path, root: Path) -> int:
+    """Copy finished trainings from another run's models, where `root` has none; return how many.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds none of them.
+    """
+    taken = found = 0
+    for job in jobs:
+        given, mine = job.folder(source), job.folder(root)
+        if not all((given / name).is_file() for name in TRAINED):
+            continue
+        found += 1
+        if not (mine / TRAINED[-1]).exists():
+            mine.mkdir(parents=True, exist_ok=True)
+            for name in TRAINED:
+                with replacing(mine / name) as temporary:
+                    shutil.copyfile(given / name, temporary)
+            taken += 1
+    if not found:
+        raise ConfigError(
+            f"`models` must be the models folder of a run of these settings; got {source}, which"
+            f" holds none of its {len(jobs)} trainings, such as {job.folder(Path())}"
+        )
+    return taken
 
 
 def training_key(config: RunConfig, store: Store) -> str:
