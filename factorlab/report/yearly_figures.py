@@ -60,7 +60,7 @@ def years_drawing(
             right=0.992,
             top=0.925,
             bottom=0.13,
-            wspace=0.12,
+            wspace=0.15,
             hspace=0.12,
         )
         left = figure.add_subplot(grid[:, 0])
@@ -71,8 +71,8 @@ def years_drawing(
         excess_axis(upper)
         date_ticks((upper, lower), [c[2] for c in curves])
         left.set_ylabel("每年超额 excess of the year, %")
-        upper.set_ylabel("超额净值 NAV")
-        lower.set_ylabel("回撤 %")
+        upper.set_ylabel("超额净值\nexcess NAV", fontsize=7.5)
+        lower.set_ylabel("回撤\ndrawdown, %", fontsize=6.5)
         legend = [
             Legend(name, tone, f"{levels[-1]:.2f}×", "line") for name, tone, _, levels, _ in curves
         ]

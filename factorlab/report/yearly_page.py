@@ -47,6 +47,7 @@ _COLUMNS: dict[str, Column] = {
         Column("excess_max_drawdown", "超额最大回撤", "excess max drawdown, %", "pct"),
         Column("excess_sharpe", "超额夏普", "excess Sharpe", "num"),
         Column("calmar", "Calmar", "", "num"),
+        Column("tracking_error", "跟踪误差", "tracking error, %", "pct"),
         Column("monthly_win_rate", "月胜率", "months ahead, %", "pct1"),
         Column("turnover", "平均换手", "turnover a rebalance", "num"),
         Column("n_returns", "日收益数", "daily returns", "int"),

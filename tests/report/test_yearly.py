@@ -103,7 +103,7 @@ def test_enhanced_indices_have_the_figures_of_exhibit_26(inputs) -> None:
         ours = yearly_figures(strand).set_index("period")
         for metric in (
             *("excess_return", "excess_sharpe", "excess_max_drawdown", "calmar"),
-            "two_way_turnover",
+            *("tracking_error", "two_way_turnover"),
         ):
             for period in ours.index:
                 value = frame.loc[(strand.pool, metric), period]
