@@ -129,7 +129,7 @@ def months_table(part: Part, several: bool) -> Table:
 
 
 def summary_table(inputs: Inputs, every: Sequence[tuple[Strand, Part]]) -> Table:
-    """Return a line a portfolio: its full span, realistic trading, in how many years it was ahead."""
+    """Return a line a portfolio: its full span, and in how many years it was ahead."""
     rows = []
     for strand, part in every:
         frame = part.years[strand.model]
