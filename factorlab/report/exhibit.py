@@ -34,6 +34,12 @@ class Exhibit:
     notes : sequence of str
     missing : str
         Why there is nothing to show; else empty.
+    model, pool : str
+        The one model or pool that it is about; empty where there are several.
+    horizon : int
+        The one horizon that it is about, in sessions; 0 where there are several or none.
+    sources : sequence of str
+        Tables of the run that it was made from.
     """
 
     number: str
@@ -44,6 +50,10 @@ class Exhibit:
     folded: Sequence[Table] = ()
     notes: Sequence[str] = ()
     missing: str = ""
+    model: str = ""
+    pool: str = ""
+    horizon: int = 0
+    sources: Sequence[str] = ()
 
     @property
     def id(self) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, beside_printed, csv_stem
 from factorlab.report.figures import Curve, Drawing, cumulative_ic, weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS, pool_label
+from factorlab.report.names import CAPTIONS
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = ["correlation_exhibit", "ic_exhibit"]
@@ -148,7 +148,7 @@ def _cumulative(inputs: Inputs, number: str, horizon: int) -> Drawing | None:
             dates = frame["date"].to_numpy().astype("datetime64[D]")
             curves.append(Curve(model, inputs.colour(model), dates[at], total[at]))
         if curves:
-            panels[" ".join(dict.fromkeys(pool_label(pool)))] = curves
+            panels[pool] = curves
     if not panels:
         return None
     label = f"{CAPTIONS[number].zh}：累计RankIC cumulative RankIC by pool"
