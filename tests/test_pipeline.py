@@ -19,7 +19,7 @@ import pytest
 from factorlab.config import load_config
 from factorlab.errors import ConfigError, FactorlabError
 from factorlab.evaluation import Evaluation
-from factorlab.pipeline import evaluate_factors, evaluate_runs, rebuild_report, run
+from factorlab.pipeline import compare, evaluate_factors, evaluate_runs, rebuild_report, run
 from factorlab.training.predict import read_scores
 
 CONFIG = """
@@ -285,7 +285,7 @@ def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path)
     for folder in (one, two):
         shutil.copytree(finished, folder)
     store = finished.parent / "market.store"
-    result = evaluate_runs(store, (one, two), tmp_path / "both")
+    result = compare((one, two), tmp_path / "both", store=store)
     ic = result.tables["ic_summary"]
     alone = Evaluation.load(one / "tables").tables["ic_summary"]
     key = ["pool", "horizon"]
@@ -296,16 +296,18 @@ def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path)
             assert both.to_dict() == own.to_dict()
     pairs = result.tables["correlation"].set_index(["factor_a", "factor_b"])["spearman"]
     assert pairs["one GRU-IC", "two GRU-IC"] == pytest.approx(1.0)
-    page = result.page.read_text(encoding="utf-8")
+    page = (tmp_path / "both" / "report" / "index.html").read_text(encoding="utf-8")
     assert "one GRU-IC" in page and "two DecompGRU-MSE" in page
+    assert result.page == tmp_path / "both" / "comparison.html"
+    text = result.page.read_text(encoding="utf-8")
+    assert 'href="report/index.html"' in text and "No setting differs" in text
+    assert (result.tables["differences"]["rank_ic_difference"] == 0).all()
 
 
 def test_what_cannot_be_compared_is_one_line(finished, tmp_path) -> None:
     one, store = finished, finished.parent / "market.store"
     with pytest.raises(ConfigError, match="two or more folders; got 1"):
         evaluate_runs(store, (one,), tmp_path / "x")
-    with pytest.raises(ConfigError, match="different names; got 'out' twice"):
-        evaluate_runs(store, (one, one), tmp_path / "x")
     with pytest.raises(FactorlabError, match="without run.json"):
         evaluate_runs(store, (one, tmp_path), tmp_path / "x")
     other = tmp_path / "other"

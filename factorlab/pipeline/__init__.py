@@ -3,9 +3,10 @@
 The one place where all layers meet.
 """
 
+from factorlab.pipeline.comparison import compare
 from factorlab.pipeline.factors import evaluate_factors, evaluate_runs, write_styles
 from factorlab.pipeline.frontier import run_frontier, settings_of_run
-from factorlab.pipeline.outcome import RunResult, rebuild_report
+from factorlab.pipeline.outcome import RunResult, rebuild_report, write_yearly
 from factorlab.pipeline.run import STAGES, demo, plan, run
 from factorlab.pipeline.runs import compare_runs, is_run, list_runs
 from factorlab.pipeline.study import Study, load_study, run_study
@@ -16,6 +17,7 @@ __all__ = [
     "RunResult",
     "ScoredSession",
     "Study",
+    "compare",
     "compare_runs",
     "demo",
     "evaluate_factors",
@@ -31,4 +33,5 @@ __all__ = [
     "score_weights",
     "settings_of_run",
     "write_styles",
+    "write_yearly",
 ]

@@ -160,7 +160,6 @@ def _score(config: RunConfig, run: Path, store: Store, universe: Universe) -> tu
     names = [*(model.name for model in config.models), *config.baselines]
     name = config.enhancement.model or enhanced_model(names)
 
-
     def of(factor: str) -> Panel:
         if factor in config.baselines:
             return baseline(factor, store, universe.mask)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from factorlab.errors import DataError, did_you_mean
-from factorlab.report.names import INDEX, POOLS
+from factorlab.report.intervals import Intervals
+from factorlab.report.names import ANNUALISATION, INDEX, POOLS
 from factorlab.report.reference import Printed
 from factorlab.report.run_info import RunInfo
 
@@ -18,9 +19,6 @@ __all__ = ["COLOURED", "Inputs"]
 
 #: Models that get a colour of their own; with more, the best ones do.
 COLOURED = 8
-
-#: Sessions a year (definitions §10).
-ANNUALISATION = 252
 
 #: Columns an exhibit cannot do without; further ones are optional or shown as they come.
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -119,6 +117,8 @@ class Inputs:
     def __init__(self, run: RunInfo, tables: Mapping[str, pd.DataFrame], printed: Printed) -> None:
         self.run = run
         self.printed = printed
+        #: Names of the tables that were asked for; who wants to know empties it first.
+        self.read: set[str] = set()
         self._excess: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
         self._tables = {name: _checked(name, frame) for name, frame in tables.items()}
 
@@ -127,6 +127,7 @@ class Inputs:
         frame = self._tables.get(name)
         if frame is None or frame.empty:
             return pd.DataFrame(columns=list(_REQUIRED.get(name, ())))
+        self.read.add(name)
         for key, value in where.items():
             frame = frame[frame[key] == value]
         return frame
@@ -134,11 +135,13 @@ class Inputs:
     def top_nav(self, pool: str, mode: str = "drop") -> dict[str, pd.DataFrame]:
         """Return each model's daily top-group series in one pool, by date; none if it has none."""
         found = {m: self._navs.get((m, pool, mode)) for m in self.models}
+        self.read.add("top_nav")
         return {m: f for m, f in found.items() if f is not None and f["excess_nav"].notna().any()}
 
     def ic_daily(self, pool: str, horizon: int) -> dict[str, pd.DataFrame]:
         """Return each model's daily RankIC in one pool, by date; none if it has none."""
         found = {m: self._ics.get((m, pool, horizon)) for m in self.models}
+        self.read.add("ic_daily")
         return {m: f for m, f in found.items() if f is not None and f["rank_ic"].notna().any()}
 
     def excess_over(self, pool: str, level: str) -> dict[tuple[str, str], float]:
@@ -158,6 +161,7 @@ class Inputs:
         dict of (model, period) to float
             Only what is known.
         """
+        self.read |= {"top_nav", "top_yearly"}
         if (pool, level) not in self._excess:
             self._excess[pool, level] = self._excess_over(pool, level)
         return self._excess[pool, level]
@@ -180,6 +184,11 @@ class Inputs:
                     base = ratio[max(inside[0] - 1, 0)]
                     out[model, label] = float(ratio[inside[-1]] / base - 1.0)
         return {key: value for key, value in out.items() if math.isfinite(value)}
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """Sampling errors of the run's figures."""
+        return Intervals(self)
 
     @cached_property
     def _navs(self) -> dict[tuple[str, str, str], pd.DataFrame]:

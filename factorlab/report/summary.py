@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,20 @@ import pandas as pd
 
 from factorlab.report.figures import weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import EQUAL_WEIGHT, pool_label
+from factorlab.report.names import EQUAL_WEIGHT, Both, pool_label
 from factorlab.report.tables import Column, Table, columns_for, format_number
 
-__all__ = ["SIGNIFICANCE", "Card", "Verdict", "cards", "rule_text", "summary_table", "verdict"]
+__all__ = [
+    "SIGNIFICANCE",
+    "Card",
+    "PoolLine",
+    "Verdict",
+    "cards",
+    "rule_text",
+    "statement",
+    "summary_table",
+    "verdict",
+]
 
 #: Share of wrong calls allowed over all models of the page.
 SIGNIFICANCE = 0.05
@@ -46,15 +57,28 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True)
+class PoolLine:
+    """One pool in a model's box: its names, verdict, key numbers and a small curve."""
+
+    zh: str
+    en: str
+    verdict: Verdict
+    figures: tuple[tuple[str, str, str], ...]
+    spark: str
+
+
+@dataclass(frozen=True)
 class Card:
-    """One model's box at the top: verdict, sentences, a small curve."""
+    """One model's box at the top: verdict, meaning, figures, a curve, a line a further pool."""
 
     model: str
     colour: str
     verdict: Verdict
+    statement: str
     figures: tuple[tuple[str, str, str], ...]
     sentences: tuple[str, ...]
     spark: str
+    pools: tuple[PoolLine, ...]
 
 
 def verdict(rank_ic: float, p: float, excess: float, steady: float, *, tests: int = 1) -> Verdict:
@@ -147,7 +171,13 @@ def cards(inputs: Inputs) -> list[Card]:
         figures = tuple(
             (zh, en, format_number(facts.get(key, math.nan), kind) + unit)
             for key, zh, en, kind, unit in (
-                ("rank_ic", "RankIC", f"{inputs.horizon} 日", "ic", ""),
+                (
+                    "rank_ic",
+                    "RankIC",
+                    Both(f"{inputs.horizon} 日", f"{inputs.horizon} sessions"),
+                    "ic",
+                    "",
+                ),
                 ("rank_icir", "RankICIR", "", "num", ""),
                 ("ic_win_rate", "胜率", "win rate", "pct1", " %"),
                 ("annual_return", "TOP年化", "top group", "pct", " %"),
@@ -159,12 +189,101 @@ def cards(inputs: Inputs) -> list[Card]:
                 model,
                 inputs.colour(model),
                 _judge(inputs, facts, model, pool),
+                _statement(inputs, facts, model, pool),
                 figures,
                 tuple(_sentences(inputs, facts, model, pool)),
                 _spark(inputs, model, pool),
+                tuple(_pool_lines(inputs, model, inputs.pools[1:])),
             )
         )
     return out
+
+
+def _pool_lines(inputs: Inputs, model: str, pools: Sequence[str]) -> list[PoolLine]:
+    out = []
+    for pool in pools:
+        facts = _facts(inputs, model, pool)
+        if facts is None:
+            continue
+        excess = facts.get("annual_excess_ratio", math.nan)
+        figures = (
+            ("RankIC", "", format_number(facts.get("rank_ic", math.nan), "ic")),
+            ("超额", "excess", format_number(excess, "pct1") + " %"),
+        )
+        judged = _judge(inputs, facts, model, pool)
+        out.append(PoolLine(*pool_label(pool), judged, figures, _spark(inputs, model, pool)))
+    return out
+
+
+def statement(
+    key: str, rank_ic: float, p: float, excess: tuple[float, float], won: str, horizon: int
+) -> str:
+    """Say a verdict in plain words with the figures behind it, in both languages.
+
+    Parameters
+    ----------
+    key : str
+        That of the verdict.
+    rank_ic, p : float
+        Mean RankIC and its p-value.
+    excess : (float, float)
+        The top group's annual excess over the members' total-return stand-in and over their
+        equal-weighted mean; NaN where there are no groups.
+    won : str
+        Periods that beat the equal-weighted mean, such as ``5/7``; empty where not known.
+    horizon : int
+        Sessions of a return.
+    """
+    if key == "no_data":
+        return "没有可用的 RankIC，无法判断。There is no RankIC to judge by."
+    shown, ic = format_number(p, "p"), format_number(rank_ic, "ic")
+    equals = "" if shown.startswith("<") else "= "
+    zh, en = {
+        "null": ("看不出得分与其后收益有关", "Scores show no relation to later returns"),
+        "reversed": (
+            "得分高的股票其后收益反而更低",
+            "Stocks with high scores earned less afterwards",
+        ),
+        "weak": (
+            "得分高的股票其后收益略高",
+            "Stocks with high scores earned slightly more afterwards",
+        ),
+    }.get(key, ("得分高的股票其后收益更高", "Stocks with high scores earned more afterwards"))
+    zh += f"（{horizon} 日 RankIC {ic}，p {equals}{shown}）"
+    en += f" (RankIC over {horizon} sessions {ic}, p {equals}{shown})"
+    if all(math.isfinite(x) for x in excess):
+        beaten = [x > 0 for x in excess]
+        words = {
+            (True, True): (
+                "跑赢成员全收益替代与成员等权",
+                "beat both the members' total-return stand-in and their equal-weighted mean",
+            ),
+            (True, False): (
+                "跑赢成员全收益替代，未跑赢成员等权",
+                "beat the members' total-return stand-in, not their equal-weighted mean",
+            ),
+            (False, True): (
+                "跑赢成员等权，未跑赢成员全收益替代",
+                "beat the members' equal-weighted mean, not their total-return stand-in",
+            ),
+            (False, False): (
+                "未跑赢成员全收益替代与成员等权",
+                "beat neither the members' total-return stand-in nor their equal-weighted mean",
+            ),
+        }[beaten[0], beaten[1]]
+        zh += f"；TOP 组{words[0]}" + (f"，{won} 个区间跑赢等权" if won else "")
+        en += f"; its top group {words[1]}" + (f", the latter in {won} periods" if won else "")
+    return f"{zh}。{en}."
+
+
+def _statement(inputs: Inputs, facts: dict[str, float], model: str, pool: str) -> str:
+    equal = inputs.excess_over(pool, EQUAL_WEIGHT)
+    years = [v for (m, period), v in equal.items() if m == model and period != "full"]
+    keys = ("rank_ic", "nw_p", "total_return_excess_ratio", "equal_weight_excess")
+    rank_ic, p, *excess = (facts.get(k, math.nan) for k in keys)
+    won = f"{sum(v > 0 for v in years)}/{len(years)}" if years else ""
+    judged = _judge(inputs, facts, model, pool)
+    return statement(judged.key, rank_ic, p, (excess[0], excess[1]), won, inputs.horizon)
 
 
 def _facts(inputs: Inputs, model: str, pool: str) -> dict[str, float] | None:
@@ -212,35 +331,59 @@ def _sentences(inputs: Inputs, facts: dict[str, float], model: str, pool: str) -
     if len(by_year) > 1:
         low = by_year.loc[by_year["rank_ic"].idxmin()]
         last = by_year.sort_values("year").iloc[-1]
+        least, latest = f"{low['rank_ic']:.3f}", f"{last['rank_ic']:.3f}"
         out.append(
-            f"RankIC 最弱 lowest {low['rank_ic']:.3f} ({low['year']}),"
-            f" 最近 latest {last['rank_ic']:.3f} ({last['year']})"
+            Both(
+                f"RankIC 最弱 {least}（{low['year']}），最近 {latest}（{last['year']}）",
+                f"RankIC lowest {least} ({low['year']}), latest {latest} ({last['year']})",
+                f"RankIC 最弱 lowest {least} ({low['year']}), 最近 latest {latest}"
+                f" ({last['year']})",
+            )
         )
     years = _years(inputs, model, pool)
     years = years[years["excess_return"].notna()]
     if len(years):
         good = int((years["excess_return"] > 0).sum())
         worst = years.loc[years["excess_return"].idxmin()]
+        n, least = len(years), f"{100 * worst['excess_return']:.2f} %"
         out.append(
-            f"{len(years)} 期中 {good} 期超额为正 periods with a positive excess: {good} of"
-            f" {len(years)}; 最差 worst {100 * worst['excess_return']:.2f} % ({worst['period']})"
+            Both(
+                f"{n} 期中 {good} 期超额为正；最差 {least}（{worst['period']}）",
+                f"{good} of {n} periods with a positive excess; worst {least} ({worst['period']})",
+                f"{n} 期中 {good} 期超额为正 periods with a positive excess; 最差 worst {least}"
+                f" ({worst['period']})",
+            )
         )
     dividend = facts.get("dividend_part", math.nan)
     if math.isfinite(dividend):
         over = facts["total_return_excess_ratio"]
+        a, b = f"{100 * over:.2f} %", f"{100 * dividend:.2f} %"
         out.append(
-            f"对全收益替代超额 over the total-return stand-in {100 * over:.2f} %,"
-            f" 分红部分 dividends {100 * dividend:.2f} %"
+            Both(
+                f"对全收益替代超额 {a}，分红部分 {b}",
+                f"{a} over the total-return stand-in, dividends {b}",
+                f"对全收益替代超额 over the total-return stand-in {a}, 分红部分 dividends {b}",
+            )
         )
     equal = facts.get("equal_weight_excess", math.nan)
     if math.isfinite(equal):
-        out.append(f"对成员等权超额 over the equal-weighted pool {100 * equal:.2f} %")
-    where = []
+        a = f"{100 * equal:.2f} %"
+        out.append(
+            Both(
+                f"对成员等权超额 {a}",
+                f"{a} over the equal-weighted pool",
+                f"对成员等权超额 over the equal-weighted pool {a}",
+            )
+        )
+    where: list[tuple[str, str]] = []
     for other in inputs.pools:
         held = _facts(inputs, model, other)
         if held and _judge(inputs, held, model, other).key in ("works", "unsteady"):
-            where.append(pool_label(other)[0])
-    out.append(f"有效的股票池 pools where it works: {'、'.join(where) or '无 none'}")
+            where.append(pool_label(other))
+    zh = "、".join(name for name, _ in where) or "无"
+    en = ", ".join(name for _, name in where) or "none"
+    together = f"有效的股票池 pools where it works: {zh if where else '无 none'}"
+    out.append(Both(f"有效的股票池：{zh}", f"pools where it works: {en}", together))
     return out
 
 
