@@ -265,8 +265,7 @@ def readme(
         "",
         "```",
         *(
-            f"factorlab run configs/{run.name}.toml --models"
-            f" reports/reproduction/{run.name}/models"
+            f"factorlab run configs/{run.name}.toml --models reports/reproduction/{run.name}/models"
             for run in (report, beyond)
         ),
         "```",
@@ -306,7 +305,14 @@ def readme(
         "",
         _markdown(
             parts["claims"],
-            {"claim": "", "measured": "", "value": ".4f", "low": ".4f", "high": ".4f", "answer": ""},
+            {
+                "claim": "",
+                "measured": "",
+                "value": ".4f",
+                "low": ".4f",
+                "high": ".4f",
+                "answer": "",
+            },
         ),
         "",
         "## Beyond the report",
@@ -401,9 +407,7 @@ def _printed(run: Path) -> list[str]:
         for n in frame["exhibit"].astype(int)
     ]
     return [
-        _markdown(
-            frame, {"table": "", "caption": "", "figures": "", "within": "", "outside": ""}
-        )
+        _markdown(frame, {"table": "", "caption": "", "figures": "", "within": "", "outside": ""})
     ]
 
 
