@@ -317,8 +317,8 @@ def readme(
         "",
         "## Beyond the report",
         "",
-        "Chosen on the tuning years alone (`configs/studies/inputs.toml`). It beats where the mean of"
-        " the seeds lies more than two pooled seed standard deviations above, in RankIC and in"
+        "Chosen on the tuning years alone (`configs/studies/inputs.toml`). It beats where the mean"
+        " of the seeds lies more than two pooled seed standard deviations above, in RankIC and in"
         " RankICIR, and the interval of the paired daily difference lies above 0.",
         "",
         _markdown(
