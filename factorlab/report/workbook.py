@@ -142,11 +142,23 @@ def write_workbook(
     if holdings is not None:
         held = holdings[holdings["weight"] > 0]
         for pool, own in held.groupby("pool", sort=False):
-            name = f"{pool} holdings"[:_NAME_LENGTH]
+            name = _free(f"{pool} holdings", {n for n, _, _ in links})
             writer.holdings(name, str(pool), run.simulated, own)
             links.append((name, f"{pool} 持仓", f"Holdings of {pool} after each trade"))
     writer.contents(contents, run, links, [e for e in exhibits if e.missing])
     book.close()
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """Return a sheet name that Excel takes and no other sheet has, whatever the case."""
+    name = _FORBIDDEN.sub(" ", wanted)[:_NAME_LENGTH].strip()
+    others = {n.casefold() for n in taken}
+    count = 1
+    while name.casefold() in others:
+        count += 1
+        tail = f" {count}"
+        name = name[: _NAME_LENGTH - len(tail)] + tail
+    return name
 
 
 class _Writer:
