@@ -45,7 +45,7 @@ def comparison_note(
     ]
     en = [
         f"{len(compared)} figures beside printed ones: {within} within sampling error (≈),"
-        f" {outside} beyond it, {unknown} of which none is known (–)"
+        f" {outside} beyond it, {unknown} without a known error (–)"
     ]
     if outside:
         metrics = [c.metric for c in compared if math.isfinite(c.beyond) and c.beyond != 0]
