@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from factorlab.report.comparison import comparison_note
 from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, compared, csv_stem, stacked
 from factorlab.report.exhibits_pool import only_coloured
 from factorlab.report.figures import bars
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import ANNUALISATION, CAPTIONS, EQUAL_WEIGHT, Caption
+from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["groups_exhibit", "performance_exhibit"]

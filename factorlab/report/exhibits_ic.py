@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from factorlab.report.comparison import comparison_note
 from factorlab.report.exhibit import (
     NOT_COMPUTED,
     Entry,
@@ -21,6 +20,7 @@ from factorlab.report.exhibit import (
 from factorlab.report.figures import Curve, Drawing, cumulative_ic, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, pool_label
+from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["correlation_exhibit", "ic_exhibit"]

@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from factorlab.report.comparison import comparison_note
 from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, compared, csv_stem, stacked
 from factorlab.report.figures import Curve, bars, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
@@ -22,6 +21,7 @@ from factorlab.report.names import (
     Caption,
     pool_label,
 )
+from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from factorlab.report.comparison import compared_table, reason_table
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.inputs import Inputs
+from factorlab.report.printed_notes import compared_table, reason_table
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = ["Section", "comparison_section", "data_sections"]

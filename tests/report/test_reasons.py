@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from factorlab.report import build_report
-from factorlab.report.comparison import comparison_note, reason_table
 from factorlab.report.inputs import Inputs
 from factorlab.report.intervals import Compared
+from factorlab.report.printed_notes import comparison_note, reason_table
 from factorlab.report.reasons import RULE_KEYS, reasons, reasons_in_words
 from factorlab.report.reference import REFERENCE_FOLDER, load_printed
 from tests.report.pages import read_page
