@@ -97,13 +97,13 @@ def framework_diagram(
         wide = (_WIDTH - margin) / max(len(columns), 1) - gap
         for i, (zh, en) in enumerate(places):
             y = top + pitch * i + high / 2
-            _write(axes, 4, y - 6, zh, _TITLE, bold=True, align="left")
-            _write(axes, 4, y + 6, en, _fit(en, margin - 10), MUTED, align="left")
+            _write(axes, 4, y - 6, zh, _TITLE, bold=True, align="left", language="zh")
+            _write(axes, 4, y + 6, en, _fit(en, margin - 10), MUTED, align="left", language="en")
         for j, (head, column) in enumerate(zip(heads, columns, strict=True)):
             x = margin + (wide + gap) * j + wide / 2
             size = min(_fit(t, wide + gap - 2) for t in head)
-            _write(axes, x, top - 34, head[0], size + 0.8, bold=True)
-            _write(axes, x, top - 21, head[1], size, MUTED)
+            _write(axes, x, top - 34, head[0], size + 0.8, bold=True, language="as-is")
+            _write(axes, x, top - 21, head[1], size, MUTED, language="as-is")
             for i, (zh, en) in enumerate(column):
                 y = top + pitch * i + high / 2
                 tone = ("plain", "trend", "stocks", "plain")[i % 4]
@@ -251,17 +251,21 @@ def _box(
         )
     )
     zh, en = step.zh, "" if step.en == step.zh else step.en
+    # A word that both languages share is shown in both.
+    first = "zh" if en else "as-is"
     if lines == 3:
-        rows = [(zh, True, INK), (en, False, INK), (step.shape, False, tone)]
+        rows = [(zh, True, INK, first), (en, False, INK, "en"), (step.shape, False, tone, "as-is")]
     elif step.shape:
-        rows = [(f"{zh}  {en}", True, INK), (step.shape, False, tone)]
+        both = f"{zh}  {en}" if en else zh
+        rows = [(both, True, INK, "" if en else "as-is"), (step.shape, False, tone, "as-is")]
     else:
-        rows = [(zh, True, INK), (en, False, INK)]
+        rows = [(zh, True, INK, first), (en, False, INK, "en")]
     rows = [r for r in rows if r[0]]
     pitch = min(0.8 * high / len(rows), 14.0)
-    for i, (text, bold, tint) in enumerate(rows):
+    for i, (text, bold, tint, language) in enumerate(rows):
         size = min(_TITLE if bold else _TEXT, _fit(text, wide - 6, _TITLE))
-        _write(axes, x, y + pitch * (i - (len(rows) - 1) / 2), text, size, tint, bold=bold)
+        at = y + pitch * (i - (len(rows) - 1) / 2)
+        _write(axes, x, at, text, size, tint, bold=bold, language=language)
 
 
 def _write(
@@ -274,9 +278,14 @@ def _write(
     *,
     bold: bool = False,
     align: Literal["left", "center", "right"] = "center",
+    language: str = "",
 ) -> None:
     weight = "bold" if bold else "normal"
-    axes.text(x, y, text, fontsize=size, ha=align, va="center", color=tint, fontweight=weight)
+    written = axes.text(
+        x, y, text, fontsize=size, ha=align, va="center", color=tint, fontweight=weight
+    )
+    if language:
+        written.set_gid(language)
 
 
 def _fit(text: str, wide: float, most: float = _TEXT) -> float:

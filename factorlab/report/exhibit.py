@@ -45,6 +45,12 @@ class Exhibit:
         Why there is nothing to show; else empty.
     compared : sequence of Compared
         Every figure that stands beside a printed one.
+    model, pool : str
+        The one model or pool that it is about; empty where there are several.
+    horizon : int
+        The one horizon that it is about, in sessions; 0 where there are several or none.
+    sources : sequence of str
+        Tables of the run that it was made from.
     """
 
     number: str
@@ -56,6 +62,10 @@ class Exhibit:
     notes: Sequence[str] = ()
     missing: str = ""
     compared: Sequence[Compared] = ()
+    model: str = ""
+    pool: str = ""
+    horizon: int = 0
+    sources: Sequence[str] = ()
 
     @property
     def id(self) -> str:

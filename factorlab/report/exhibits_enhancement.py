@@ -20,7 +20,7 @@ from factorlab.report.exhibit import (
 from factorlab.report.exhibits_pool import part_year_note, period_columns
 from factorlab.report.figures import Curve, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS
+from factorlab.report.names import CAPTIONS, Both
 from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
@@ -258,13 +258,17 @@ def _stand_in(inputs: Inputs, pool: str) -> list[str]:
     frame = inputs.table("enhancement_stand_in", pool=pool)
     if frame.empty:
         return []
-    parts = [
-        f"{r.year if r.year != 'full' else '全区间 full span'}: {100 * r.tracking_error:.1f} %,"
-        f" {100 * r.drift:+.1f} %"
-        for r in frame.itertuples()
-    ]
-    return [
-        "指数权重以成分股自由流通市值近似；其相对指数的年化跟踪误差与收益差："
-        " Index weights are stood in for by members' float capitalisation; its tracking error"
-        " against the index and the difference of returns, by year: " + "; ".join(parts) + "."
-    ]
+    zh, en, both = (
+        "; ".join(
+            f"{r.year if r.year != 'full' else whole}: {100 * r.tracking_error:.1f} %,"
+            f" {100 * r.drift:+.1f} %"
+            for r in frame.itertuples()
+        )
+        for whole in ("全区间", "full span", "全区间 full span")
+    )
+    chinese = "指数权重以成分股自由流通市值近似；其相对指数的年化跟踪误差与收益差："
+    english = (
+        "Index weights are stood in for by members' float capitalisation; its tracking error"
+        " against the index and the difference of returns, by year: "
+    )
+    return [Both(f"{chinese}{zh}。", f"{english}{en}.", f"{chinese} {english}{both}.")]

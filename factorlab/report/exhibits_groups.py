@@ -12,7 +12,7 @@ from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, compared, csv
 from factorlab.report.exhibits_pool import only_coloured
 from factorlab.report.figures import bars
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import ANNUALISATION, CAPTIONS, EQUAL_WEIGHT, Caption
+from factorlab.report.names import ANNUALISATION, CAPTIONS, EQUAL_WEIGHT, Both, Caption
 from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
@@ -107,7 +107,9 @@ def groups_exhibit(inputs: Inputs) -> Exhibit:
         members = frame["mean_members"].dropna()
         if len(members):
             low, high = members.min(), members.max()
-            notes.append(f"每组平均成员 Mean members of a group: {low:.1f}–{high:.1f}.")
+            span = f"{low:.1f}–{high:.1f}"
+            zh, en = f"每组平均成员 {span}。", f"Mean members of a group: {span}."
+            notes.append(Both(zh, en, f"每组平均成员 {en}"))
     return Exhibit("10", caption.zh, caption.en, [drawing], [table], notes=notes)
 
 

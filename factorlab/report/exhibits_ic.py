@@ -206,7 +206,7 @@ def _cumulative(inputs: Inputs, number: str, horizon: int) -> Drawing | None:
             dates = frame["date"].to_numpy().astype("datetime64[D]")
             curves.append(Curve(model, inputs.colour(model), dates[at], total[at]))
         if curves:
-            panels[" ".join(dict.fromkeys(pool_label(pool)))] = curves
+            panels[pool] = curves
     if not panels:
         return None
     label = f"{CAPTIONS[number].zh}：累计RankIC cumulative RankIC by pool"

@@ -16,7 +16,7 @@ from factorlab.report.exhibit import NOT_COMPUTED, Exhibit, csv_stem
 from factorlab.report.exhibits_parameters import parameters_exhibit
 from factorlab.report.figures import Drawing, Legend
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS
+from factorlab.report.names import CAPTIONS, Both
 from factorlab.report.networks import Network, flow, networks, roles
 from factorlab.report.tables import Column, Table, columns_for
 
@@ -155,7 +155,8 @@ def _flows(inputs: Inputs, number: str, found: Sequence[Network]) -> Exhibit:
 
 
 def _drawn(inputs: Inputs, prefix: str, network: Network) -> Drawing:
-    count = f"{network.parameters:,} 参数 parameters" if network.parameters else ""
+    n = f"{network.parameters:,}" if network.parameters else ""
+    count = Both(f"{n} 参数", f"{n} parameters", f"{n} 参数 parameters") if n else ""
     legend = [
         Legend(name, inputs.colour(name), count if i == len(network.scores) - 1 else "")
         for i, name in enumerate(network.scores)

@@ -35,6 +35,8 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
     "losses": ("损失函数", "losses"),
     "features.look_back": ("序列长度", "sessions of a window"),
     "features.normalize": ("特征标准化", "normalisation of windows"),
+    "features.channels": ("输入通道", "channels of a window"),
+    "features.vwap": ("均价来源", "what the vwap is"),
     "labels.delay": ("标签起点", "label starts at t + n"),
     "labels.horizon": ("标签期限", "sessions of the label"),
     "labels.neutralize": ("标签中性化", "label without industry and cap"),

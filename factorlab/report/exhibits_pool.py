@@ -306,7 +306,7 @@ def period_columns(periods: list[str], kind: str) -> tuple[Column, ...]:
 
 
 def _year_names(years: list[str]) -> list[str]:
-    return [f"至{y}\npart year" if len(y) > 4 else y for y in years]
+    return [f"{y}\n不足一年 part year" if len(y) > 4 else y for y in years]
 
 
 def part_year_note(periods: list[str]) -> str:

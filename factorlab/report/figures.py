@@ -12,7 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from factorlab.report.names import SIMULATED
+from factorlab.report.axes import date_axis, days, log_axis, write_values
+from factorlab.report.names import SIMULATED, pool_label
+from factorlab.report.plots import Panel, bar_plot, curve_plot
 from factorlab.report.svg import BENCHMARK, INK, MUTED, SURFACE, WARN, colour, drawing, to_svg
 
 __all__ = [
@@ -45,11 +47,16 @@ class Legend:
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG with its legend, and the figure that other forms are written from."""
+    """An SVG with its legend, and the figure that other forms are written from.
+
+    `plot` holds the numbers behind it, for a page that reads them out and zooms; None where the
+    drawing has no curves or bars.
+    """
 
     svg: str
     legend: tuple[Legend, ...]
     figure: Figure | None = field(default=None, compare=False, repr=False)
+    plot: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,16 @@ class Curve:
 
 
 def weekly(dates: pd.Series) -> npt.NDArray[np.intp]:
-    """Return the rows of the first date and of each calendar week's last date."""
+    """Return the rows of the first date and of the last date of each calendar week and year.
+
+    With the years' ends among them, a curve over one year starts and ends where the year does.
+    """
     if not len(dates):
         return np.zeros(0, dtype=np.intp)
-    days = dates.to_numpy().astype("datetime64[D]").astype(np.int64)
-    week = (days + 3) // 7  # day 0 is a Thursday; weeks start on Monday
-    last = np.flatnonzero(np.r_[week[1:] != week[:-1], True])
+    day = dates.to_numpy().astype("datetime64[D]")
+    week = (day.astype(np.int64) + 3) // 7  # day 0 is a Thursday; weeks start on Monday
+    year = day.astype("datetime64[Y]")
+    last = np.flatnonzero(np.r_[(week[1:] != week[:-1]) | (year[1:] != year[:-1]), True])
     return np.unique(np.r_[0, last])
 
 
@@ -158,13 +169,14 @@ def bars(
         axes.set_ylim(low - (pad if low < 0 else 0.0), high + pad)
         if numbers and room > 15:
             for at, y, beside in heights:
-                _write_values(axes, at, y, beside, 0.045 * (high - low))
+                write_values(axes, at, y, beside, 0.045 * (high - low))
         axes.set_xlim(-0.55, n - 0.45)
         axes.set_xticks(range(n), list(x_names))
         axes.tick_params(axis="x", length=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure)
+        plot = bar_plot(axes, x_names, series, marks or {}, ticks or {}, lines)
+        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure, plot)
 
 
 def excess_curves(
@@ -183,7 +195,7 @@ def excess_curves(
         lows, highs, legend = [1.0], [1.0], []
         for curve in sorted(curves, key=lambda c: c.colour != "rest"):
             rest = curve.colour == "rest"
-            x, y = _days(curve.dates), curve.values
+            x, y = days(curve.dates), curve.values
             tone = colour(curve.colour)
             upper.plot(x, y, color=tone, linewidth=0.6 if rest else 1.4)
             for z in (y, curve.second):
@@ -205,13 +217,22 @@ def excess_curves(
             legend.append(
                 Legend("点线：对全收益替代 dotted: vs total-return stand-in", "ink", mark="dot")
             )
-        _log_axis(upper, min(lows), max(highs))
+        log_axis(upper, min(lows), max(highs))
         upper.axhline(1.0, color=MUTED, linewidth=0.8)
         upper.set_ylabel("超额净值（对数轴）\nexcess NAV, start = 1, log")
         lower.set_ylabel("超额回撤\ndrawdown, %")
-        _date_axis((upper, lower), [c.dates for c in curves])
+        date_axis((upper, lower), [c.dates for c in curves])
         lower.set_xlabel("日期 date")
-        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure)
+        panels = [Panel(upper, "ratio"), Panel(lower, "drawdown")]
+        for curve in curves:
+            panels[0].add(curve.model, curve.colour, curve.dates, curve.values)
+            if curve.second is not None:
+                panels[0].add(curve.model, curve.colour, curve.dates, curve.second, second=True)
+            if curve.drawdown is not None and curve.colour != "rest":
+                below = 100.0 * curve.drawdown
+                panels[1].add(curve.model, curve.colour, curve.dates, below)
+        plot = curve_plot(figure, panels)
+        return Drawing(to_svg(figure, prefix, label), tuple(legend), figure, plot)
 
 
 def cumulative_ic(
@@ -221,7 +242,7 @@ def cumulative_ic(
     *,
     simulated: bool = False,
 ) -> Drawing:
-    """Draw the running sum of daily RankIC, one panel a pool."""
+    """Draw the running sum of daily RankIC, one panel a pool; `panels` go by the pool's name."""
     with drawing():
         columns = min(2, len(panels))
         rows = -(-len(panels) // columns)
@@ -236,13 +257,21 @@ def cumulative_ic(
             wspace=0.16,
         )
         legend: dict[str, Legend] = {}
-        for i, (title, curves) in enumerate(panels.items()):
+        numbers: list[Panel] = []
+        for i, (pool, curves) in enumerate(panels.items()):
             axes = figure.add_subplot(rows, columns, i + 1)
-            axes.set_title(title, fontsize=9, loc="left", color=INK)
+            words = list(dict.fromkeys(pool_label(pool)))
+            title = axes.set_title(" ".join(words), fontsize=9, loc="left", color=INK)
+            if len(words) == 1:
+                # A name of the user's own is the same in every language.
+                title.set_gid("as-is")
+            numbers.append(Panel(axes, "sum", pool))
+            for curve in curves:
+                numbers[-1].add(curve.model, curve.colour, curve.dates, curve.values)
             for curve in sorted(curves, key=lambda c: c.colour != "rest"):
                 rest = curve.colour == "rest"
                 axes.plot(
-                    _days(curve.dates),
+                    days(curve.dates),
                     curve.values,
                     color=colour(curve.colour),
                     linewidth=0.6 if rest else 1.3,
@@ -252,13 +281,15 @@ def cumulative_ic(
             axes.axhline(0.0, color=MUTED, linewidth=0.8)
             if i % columns == 0:
                 axes.set_ylabel("累计RankIC\nsum of daily RankIC")
-            _date_axis((axes,), [c.dates for c in curves])
+            date_axis((axes,), [c.dates for c in curves])
             if i >= len(panels) - columns:
                 axes.set_xlabel("日期 date")
             _stamp(axes, simulated)
         order = [c.model for curves in panels.values() for c in curves] + ["其余 the others"]
         names = [n for n in dict.fromkeys(order) if n in legend]
-        return Drawing(to_svg(figure, prefix, label), tuple(legend[n] for n in names), figure)
+        shown = tuple(legend[n] for n in names)
+        plot = curve_plot(figure, numbers)
+        return Drawing(to_svg(figure, prefix, label), shown, figure, plot)
 
 
 def _figure(
@@ -295,73 +326,3 @@ def _stamp(axes: Axes, simulated: bool) -> None:
             ha="right",
             va="bottom",
         )
-
-
-def _write_values(axes: Axes, at: Floats, y: Floats, marks: Sequence[Floats], near: float) -> None:
-    """Write each bar's value at its end, or beyond the marks that stand there."""
-    for i, (a, b) in enumerate(zip(at.tolist(), y.tolist(), strict=True)):
-        sign = 1 if b >= 0 else -1
-        place, gap = b, 2.5
-        here = [float(m[i]) for m in marks if np.isfinite(m[i])]
-        for mark in sorted(here, reverse=sign < 0):
-            if -0.4 * near < sign * (mark - place) < 1.6 * near:
-                place, gap = sign * max(sign * place, sign * mark), 4.5
-        axes.annotate(
-            f"{b:.1f}",
-            (a, place),
-            xytext=(0, sign * gap),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if b >= 0 else "top",
-            fontsize=6.2,
-            color=INK,
-        )
-
-
-def _days(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
-    return dates.astype("datetime64[D]").astype(np.int64)
-
-
-def _date_axis(axes: Sequence[Axes], dates: Sequence[npt.NDArray[np.datetime64]]) -> None:
-    known = [d for d in dates if len(d)]
-    if not known:
-        return
-    first = min(d[0] for d in known).astype("datetime64[D]")
-    last = max(d[-1] for d in known).astype("datetime64[D]")
-    months = np.arange(first.astype("datetime64[M]"), last.astype("datetime64[M]") + 1)
-    count = len(months)
-    step = 12 if count > 30 else 3 if count > 8 else 1
-    ticks = [m for m in months if int(m.astype(int)) % step == 0]
-    names = [str(m)[:4] if step == 12 else str(m) for m in ticks]
-    at = [int(m.astype("datetime64[D]").astype(int)) for m in ticks]
-    low, high = int(first.astype(int)), int(last.astype(int))
-    span = max(high - low, 1)
-    for axis in axes:
-        axis.set_xlim(low - 0.01 * span, high + 0.01 * span)
-        axis.set_xticks(at, names if axis is axes[-1] else [""] * len(at))
-
-
-def _log_axis(axes: Axes, low: float, high: float) -> None:
-    """Give a log axis plain ticks, as many as fit."""
-    low, high = max(low, 1e-3), max(high, 1e-3, low * 1.02)
-    axes.set_yscale("log")
-    pad = (high / low) ** 0.05
-    axes.set_ylim(low / pad, high * pad)
-    for base in _LADDERS:
-        ticks = [t for t in base if low / pad <= t <= high * pad]
-        if 3 <= len(ticks) <= 9:
-            break
-    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axes.minorticks_off()
-
-
-_LADDERS = (
-    [round(0.5 + 0.01 * i, 2) for i in range(150)],
-    [round(0.5 + 0.02 * i, 2) for i in range(100)],
-    [round(0.3 + 0.05 * i, 2) for i in range(80)],
-    [round(0.1 + 0.1 * i, 1) for i in range(60)],
-    [round(0.2 + 0.2 * i, 1) for i in range(60)],
-    [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32],
-    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500],
-    [10.0**k for k in range(-3, 9)],
-)

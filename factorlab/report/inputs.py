@@ -117,6 +117,8 @@ class Inputs:
     def __init__(self, run: RunInfo, tables: Mapping[str, pd.DataFrame], printed: Printed) -> None:
         self.run = run
         self.printed = printed
+        #: Names of the tables that were asked for; who wants to know empties it first.
+        self.read: set[str] = set()
         self._excess: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
         self._tables = {name: _checked(name, frame) for name, frame in tables.items()}
 
@@ -125,6 +127,7 @@ class Inputs:
         frame = self._tables.get(name)
         if frame is None or frame.empty:
             return pd.DataFrame(columns=list(_REQUIRED.get(name, ())))
+        self.read.add(name)
         for key, value in where.items():
             frame = frame[frame[key] == value]
         return frame
@@ -132,11 +135,13 @@ class Inputs:
     def top_nav(self, pool: str, mode: str = "drop") -> dict[str, pd.DataFrame]:
         """Return each model's daily top-group series in one pool, by date; none if it has none."""
         found = {m: self._navs.get((m, pool, mode)) for m in self.models}
+        self.read.add("top_nav")
         return {m: f for m, f in found.items() if f is not None and f["excess_nav"].notna().any()}
 
     def ic_daily(self, pool: str, horizon: int) -> dict[str, pd.DataFrame]:
         """Return each model's daily RankIC in one pool, by date; none if it has none."""
         found = {m: self._ics.get((m, pool, horizon)) for m in self.models}
+        self.read.add("ic_daily")
         return {m: f for m, f in found.items() if f is not None and f["rank_ic"].notna().any()}
 
     def excess_over(self, pool: str, level: str) -> dict[tuple[str, str], float]:
@@ -156,6 +161,7 @@ class Inputs:
         dict of (model, period) to float
             Only what is known.
         """
+        self.read |= {"top_nav", "top_yearly"}
         if (pool, level) not in self._excess:
             self._excess[pool, level] = self._excess_over(pool, level)
         return self._excess[pool, level]

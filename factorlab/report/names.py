@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "SIMULATED",
     "SOURCES",
     "TOTAL_RETURN",
+    "Both",
     "Caption",
+    "label_parts",
     "pool_label",
 ]
 
@@ -60,6 +63,49 @@ SOURCES = {
     "difference": ("差", "difference"),
     "beyond": ("超误差", "beyond sampling error by"),
 }
+
+
+class Both(str):
+    """A text that a page can show in either language; as a string it has both.
+
+    Parameters
+    ----------
+    zh, en : str
+        Each whole, numbers included.
+    together : str, optional
+        With both languages and the numbers once; by default one after the other.
+    """
+
+    zh: str
+    en: str
+
+    def __new__(cls, zh: str, en: str, together: str = "") -> Both:
+        """Make the string of both."""
+        text = super().__new__(cls, together or f"{zh} {en}")
+        text.zh, text.en = zh, en
+        return text
+
+
+_CJK = r"\u3400-\u9fff"
+_LABELS = (
+    re.compile(rf"(.*[{_CJK}].*?)  ([^{_CJK}]+)"),
+    re.compile(rf"(.*[{_CJK}].*[）：。])\s*([A-Za-z][^{_CJK}]*)"),
+    re.compile(rf"(.*[{_CJK}]\S*)\s+([^{_CJK}]*[A-Za-z][^{_CJK}]*)"),
+)
+
+
+def label_parts(text: str) -> tuple[str, str] | None:
+    """Return the Chinese and the English of a label such as ``日期 date``; None if it has one.
+
+    For labels of a drawing and its legend, not for names, which stay as they are.
+    """
+    if isinstance(text, Both):
+        return text.zh, text.en
+    for pattern in _LABELS:
+        found = pattern.fullmatch(text)
+        if found:
+            return found[1], found[2]
+    return None
 
 
 @dataclass(frozen=True)
@@ -254,6 +300,7 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "validation_end": ("验证止", "validation to", "text"),
     "device": ("设备", "device", "text"),
     "stage": ("阶段", "stage", "text"),
+    "learning_rate": ("学习率", "learning rate", "short"),
     "epoch": ("轮", "epoch", "int"),
     "training_loss": ("训练损失", "training loss", "num4"),
     "validation_loss": ("验证损失", "validation loss", "num4"),

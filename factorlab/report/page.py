@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -25,8 +27,9 @@ from factorlab.report.exhibits_pool import (
 )
 from factorlab.report.exhibits_style import style_exhibit
 from factorlab.report.exhibits_training import training_exhibit
+from factorlab.report.filters import Filters
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS, POOLS, SIMULATED
+from factorlab.report.names import CAPTIONS, POOLS, Caption
 from factorlab.report.provenance import Section, comparison_section, data_sections
 from factorlab.report.reasons import reasons_in_words
 from factorlab.report.reference import load_printed
@@ -42,6 +45,7 @@ from factorlab.report.take_away import (
     links,
     write_files,
 )
+from factorlab.report.trace import source_of
 
 __all__ = ["build_report", "exhibits"]
 
@@ -51,32 +55,44 @@ def exhibits(inputs: Inputs) -> list[Exhibit]:
 
     Exhibits 1 to 5 are left out where the run has no models.
     """
+
+    def made(make: Callable[..., Exhibit], *rest: Any, **about: Any) -> Exhibit:
+        inputs.read.clear()
+        exhibit = make(inputs, *rest)
+        return replace(exhibit, sources=tuple(sorted(inputs.read)), **about)
+
+    # Read once, so that the exhibit that happens to ask first is not their only reader.
+    _ = inputs.models, inputs.pools, inputs.coloured
+    share = {"pool": "all_share"}
     out = [
         *model_exhibits(inputs),
-        style_exhibit(inputs),
-        correlation_exhibit(inputs),
-        ic_exhibit(inputs, "8", 10),
-        ic_exhibit(inputs, "9", 20),
-        groups_exhibit(inputs),
-        curves_exhibit(inputs, "11", "all_share", CAPTIONS["11"]),
-        yearly_returns_exhibit(inputs),
-        performance_exhibit(inputs),
+        made(style_exhibit),
+        made(correlation_exhibit),
+        made(ic_exhibit, "8", 10, horizon=10),
+        made(ic_exhibit, "9", 20, horizon=20),
+        made(groups_exhibit, **share),
+        made(curves_exhibit, "11", "all_share", CAPTIONS["11"], **share),
+        made(yearly_returns_exhibit, **share),
+        made(performance_exhibit, **share),
     ]
+
+    def of_pool(names: Sequence[str], pool: str, captions: Sequence[Caption]) -> list[Exhibit]:
+        kinds = (year_bars_exhibit, curves_exhibit, year_table_exhibit)
+        return [
+            made(kind, name, pool, caption, pool=pool)
+            for kind, name, caption in zip(kinds, names, captions, strict=True)
+        ]
+
     for first, pool in ((14, "csi300"), (17, "csi500"), (20, "csi1000")):
-        bars, curve, table = (str(first + i) for i in range(3))
-        out.append(year_bars_exhibit(inputs, bars, pool, CAPTIONS[bars]))
-        out.append(curves_exhibit(inputs, curve, pool, CAPTIONS[curve]))
-        out.append(year_table_exhibit(inputs, table, pool, CAPTIONS[table]))
+        names = [str(first + i) for i in range(3)]
+        out += of_pool(names, pool, [CAPTIONS[n] for n in names])
     for number, pool in (("23", "csi300"), ("24", "csi500"), ("25", "csi1000")):
-        out.append(enhancement_curve(inputs, number, pool))
-    out.append(enhancement_table(inputs))
-    own = [p for p in inputs.pools if p not in POOLS]
-    for i, pool in enumerate(own):
-        captions = pool_captions(pool)
-        names = [f"S{3 * i + k}" for k in (1, 2, 3)]
-        out.append(year_bars_exhibit(inputs, names[0], pool, captions[0]))
-        out.append(curves_exhibit(inputs, names[1], pool, captions[1]))
-        out.append(year_table_exhibit(inputs, names[2], pool, captions[2]))
+        held = set(inputs.table("enhancement_nav", pool=pool)["model"])
+        model = held.pop() if len(held) == 1 else ""
+        out.append(made(enhancement_curve, number, pool, pool=pool, model=model))
+    out.append(made(enhancement_table))
+    for i, pool in enumerate(p for p in inputs.pools if p not in POOLS):
+        out += of_pool([f"S{3 * i + k}" for k in (1, 2, 3)], pool, pool_captions(pool))
     training = training_exhibit(inputs)
     return [*out, training] if training else out
 
@@ -183,8 +199,12 @@ def _render(
     beside: list[Link],
     language: str,
 ) -> str:
+    filters = Filters.of(inputs)
     return render(
         "page.html.j2",
+        scripts=("page.js", "figures.js", "filters.js"),
+        filters=filters,
+        source=lambda exhibit: source_of(exhibit, inputs.run),
         run=inputs.run,
         inputs=inputs,
         exhibits=shown,
@@ -196,6 +216,5 @@ def _render(
         cards=cards(inputs),
         rule=rule_text(len(inputs.models) * len(inputs.pools)),
         reasons=reasons_in_words(inputs),
-        simulated_words=SIMULATED,
         svg=Markup,
     )

@@ -10,10 +10,11 @@ import pandas as pd
 
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.inputs import Inputs
+from factorlab.report.names import Both
 from factorlab.report.printed_notes import compared_table, reason_table
 from factorlab.report.tables import Column, Table, columns_for
 
-__all__ = ["Section", "comparison_section", "data_sections"]
+__all__ = ["Section", "comparison_section", "data_sections", "flat_settings"]
 
 _MOST_ROWS = 240  # on the page; the CSV has all
 
@@ -120,10 +121,14 @@ def _checks(inputs: Inputs) -> tuple[tuple[Table, ...], tuple[str, ...]]:
     schedule = inputs.table("schedule")
     if len(schedule):
         first, last = schedule.iloc[0], schedule.iloc[-1]
+        n, a, b, c = len(schedule), first["signal_date"], first["trade_date"], last["trade_date"]
         notes.append(
-            f"调仓 Rebalances: {len(schedule)}; 首个信号 first signal"
-            f" {first['signal_date']}, 首次交易 first trade {first['trade_date']},"
-            f" 末次交易 last trade {last['trade_date']}."
+            Both(
+                f"调仓 {n} 次；首个信号 {a}，首次交易 {b}，末次交易 {c}。",
+                f"Rebalances: {n}; first signal {a}, first trade {b}, last trade {c}.",
+                f"调仓 Rebalances: {n}; 首个信号 first signal {a}, 首次交易 first trade {b},"
+                f" 末次交易 last trade {c}.",
+            )
         )
         tables.append(_csv_only(_plain("schedule", schedule, "")))
     return tuple(t for t in tables if t), tuple(notes)
@@ -183,16 +188,17 @@ def _trainings(frame: pd.DataFrame | None) -> pd.DataFrame | None:
 
 
 def _settings(settings: Mapping[str, Any]) -> Table:
-    rows = pd.DataFrame(list(_flat(settings)), columns=["key", "value"])
+    rows = pd.DataFrame(list(flat_settings(settings)), columns=["key", "value"])
     columns = (Column("key", "设置", "setting"), Column("value", "值", "value", css="mono"))
     return Table("settings", columns, rows, "设置 Settings")
 
 
-def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+def flat_settings(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as ``section.key`` and their values as text."""
     for key, value in settings.items():
         name = f"{path}.{key}" if path else str(key)
         if isinstance(value, Mapping):
-            yield from _flat(value, name)
+            yield from flat_settings(value, name)
         elif isinstance(value, (list, tuple, set, frozenset)):
             items = sorted(map(str, value)) if isinstance(value, (set, frozenset)) else value
             yield name, ", ".join(map(str, items))

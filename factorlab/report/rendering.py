@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-__all__ = ["LANGUAGES", "bilingual", "render"]
+from factorlab.report.names import Both, label_parts, pool_label
+
+__all__ = ["LANGUAGES", "bilingual", "label", "render", "words"]
 
 #: What a page starts in; a reader can switch.
 LANGUAGES = ("both", "zh", "en")
@@ -39,16 +42,41 @@ def bilingual(text: str) -> Markup:
     Markup
         Escaped.
     """
-    found = _SENTENCES.fullmatch(text) or _PHRASES.fullmatch(text)
-    if not found:
-        return escape(text)
-    zh, en = found.groups()
+    if isinstance(text, Both):
+        zh, en = text.zh, text.en
+    else:
+        found = _SENTENCES.fullmatch(text) or _PHRASES.fullmatch(text)
+        if not found:
+            return escape(text)
+        zh, en = found.groups()
+    return _marked(text, zh, en)
+
+
+def label(text: str) -> Markup:
+    """Mark the two languages of a label such as ``日期 date``; a text with one stays whole."""
+    parts = label_parts(text)
+    return _marked(text, *parts) if parts else escape(text)
+
+
+def words(text: str) -> Markup:
+    """Mark the two languages of a title or a note, as sentences or else as a label."""
+    marked = bilingual(text)
+    return marked if marked != escape(text) else label(text)
+
+
+def _marked(text: str, zh: str, en: str) -> Markup:
+    if not (text.startswith(zh) and text.endswith(en)):
+        alone = (
+            '<span class="both">{}</span><span class="zh-alone" lang="zh">{}</span>'
+            '<span class="en-alone" lang="en">{}</span>'
+        )
+        return Markup(alone).format(str(text), zh, en)
     between = text[len(zh) : len(text) - len(en)]
     marked = '<span class="zh" lang="zh">{}</span>{}<span class="en" lang="en">{}</span>'
     return Markup(marked).format(zh, between, en)
 
 
-def render(template: str, **values: object) -> str:
+def render(template: str, *, scripts: Sequence[str] = ("page.js",), **values: object) -> str:
     """Return a page from one of the package's templates.
 
     Parameters
@@ -56,6 +84,8 @@ def render(template: str, **values: object) -> str:
     template : str
         Name of the file; it gets ``style``, ``script`` and the script's hash for its security
         policy beside `values`.
+    scripts : sequence of str
+        Files of the page's one script, in order.
     **values
 
     Returns
@@ -72,8 +102,15 @@ def render(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["bilingual"] = bilingual
+    environment.filters |= {"label": label, "words": words, "pool_label": pool_label}
+    # Compact, and safe within an attribute in single quotes.
+    environment.policies["json.dumps_kwargs"] = {
+        "separators": (",", ":"),
+        "ensure_ascii": False,
+        "allow_nan": False,
+    }
     environment.tests["chinese"] = lambda text: bool(re.search(f"[{_CJK}]", text))
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
     return environment.get_template(template).render(
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),

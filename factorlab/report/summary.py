@@ -11,7 +11,7 @@ import pandas as pd
 
 from factorlab.report.figures import weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import EQUAL_WEIGHT, pool_label
+from factorlab.report.names import EQUAL_WEIGHT, Both, pool_label
 from factorlab.report.statement import statement
 from factorlab.report.tables import Column, Table, columns_for, format_number
 
@@ -171,7 +171,13 @@ def cards(inputs: Inputs) -> list[Card]:
         figures = tuple(
             (zh, en, format_number(facts.get(key, math.nan), kind) + unit)
             for key, zh, en, kind, unit in (
-                ("rank_ic", "RankIC", f"{inputs.horizon} 日", "ic", ""),
+                (
+                    "rank_ic",
+                    "RankIC",
+                    Both(f"{inputs.horizon} 日", f"{inputs.horizon} sessions"),
+                    "ic",
+                    "",
+                ),
                 ("rank_icir", "RankICIR", "", "num", ""),
                 ("ic_win_rate", "胜率", "win rate", "pct1", " %"),
                 ("annual_return", "TOP年化", "top group", "pct", " %"),
@@ -264,35 +270,59 @@ def _sentences(inputs: Inputs, facts: dict[str, float], model: str, pool: str) -
     if len(by_year) > 1:
         low = by_year.loc[by_year["rank_ic"].idxmin()]
         last = by_year.sort_values("year").iloc[-1]
+        least, latest = f"{low['rank_ic']:.3f}", f"{last['rank_ic']:.3f}"
         out.append(
-            f"RankIC 最弱 lowest {low['rank_ic']:.3f} ({low['year']}),"
-            f" 最近 latest {last['rank_ic']:.3f} ({last['year']})"
+            Both(
+                f"RankIC 最弱 {least}（{low['year']}），最近 {latest}（{last['year']}）",
+                f"RankIC lowest {least} ({low['year']}), latest {latest} ({last['year']})",
+                f"RankIC 最弱 lowest {least} ({low['year']}), 最近 latest {latest}"
+                f" ({last['year']})",
+            )
         )
     years = _years(inputs, model, pool)
     years = years[years["excess_return"].notna()]
     if len(years):
         good = int((years["excess_return"] > 0).sum())
         worst = years.loc[years["excess_return"].idxmin()]
+        n, least = len(years), f"{100 * worst['excess_return']:.2f} %"
         out.append(
-            f"{len(years)} 期中 {good} 期超额为正 periods with a positive excess: {good} of"
-            f" {len(years)}; 最差 worst {100 * worst['excess_return']:.2f} % ({worst['period']})"
+            Both(
+                f"{n} 期中 {good} 期超额为正；最差 {least}（{worst['period']}）",
+                f"{good} of {n} periods with a positive excess; worst {least} ({worst['period']})",
+                f"{n} 期中 {good} 期超额为正 periods with a positive excess; 最差 worst {least}"
+                f" ({worst['period']})",
+            )
         )
     dividend = facts.get("dividend_part", math.nan)
     if math.isfinite(dividend):
         over = facts["total_return_excess_ratio"]
+        a, b = f"{100 * over:.2f} %", f"{100 * dividend:.2f} %"
         out.append(
-            f"对全收益替代超额 over the total-return stand-in {100 * over:.2f} %,"
-            f" 分红部分 dividends {100 * dividend:.2f} %"
+            Both(
+                f"对全收益替代超额 {a}，分红部分 {b}",
+                f"{a} over the total-return stand-in, dividends {b}",
+                f"对全收益替代超额 over the total-return stand-in {a}, 分红部分 dividends {b}",
+            )
         )
     equal = facts.get("equal_weight_excess", math.nan)
     if math.isfinite(equal):
-        out.append(f"对成员等权超额 over the equal-weighted pool {100 * equal:.2f} %")
-    where = []
+        a = f"{100 * equal:.2f} %"
+        out.append(
+            Both(
+                f"对成员等权超额 {a}",
+                f"{a} over the equal-weighted pool",
+                f"对成员等权超额 over the equal-weighted pool {a}",
+            )
+        )
+    where: list[tuple[str, str]] = []
     for other in inputs.pools:
         held = _facts(inputs, model, other)
         if held and _judge(inputs, held, model, other).key in ("works", "unsteady"):
-            where.append(pool_label(other)[0])
-    out.append(f"有效的股票池 pools where it works: {'、'.join(where) or '无 none'}")
+            where.append(pool_label(other))
+    zh = "、".join(name for name, _ in where) or "无"
+    en = ", ".join(name for _, name in where) or "none"
+    together = f"有效的股票池 pools where it works: {zh if where else '无 none'}"
+    out.append(Both(f"有效的股票池：{zh}", f"pools where it works: {en}", together))
     return out
 
 

@@ -19,6 +19,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from factorlab.report.names import label_parts
 
 __all__ = [
     "BENCHMARK",
@@ -117,6 +120,7 @@ def to_svg(figure: Figure, prefix: str, label: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
+    text = _languages(text, figure)
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
@@ -133,6 +137,58 @@ def to_svg(figure: Figure, prefix: str, label: str) -> str:
     head = f'<svg class="fig" role="img" aria-label="{_attribute(label)}" '
     text = re.sub(r'<svg (?:[^>]*?)(viewBox="[^"]*")[^>]*>', head + r"\1>", text, count=1)
     return text.strip()
+
+
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
+
+
+def _languages(text: str, figure: Figure) -> str:
+    """Mark what is Chinese and what is English, so that a page can hide either.
+
+    A text of two lines has one language a line, a label of one line both (`label_parts`). A text
+    whose group is called ``zh``, ``en`` or ``as-is`` has that language, or none.
+    """
+    lines: dict[str, str] = {}
+    for artist in figure.findobj(Text):
+        above, _, below = artist.get_text().partition("\n")
+        if below and _CHINESE.search(above) and not _CHINESE.search(below):
+            lines |= {_escaped(above): "zh", _escaped(below): "en"}
+    # Groups of texts are not nested.
+    named = re.compile(r'<g id="(zh|en|as-is)">(.*?)</g>', re.S)
+    text = named.sub(lambda m: _marked_group(m[1], m[2]), text)
+
+    def mark(match: re.Match[str]) -> str:
+        head, words = match[1], match[2]
+        if "data-as-is" in head or "class=" in head:
+            return match[0]
+        if words in lines:
+            return f"{_tagged(head, lines[words])}{words}</text>"
+        found = label_parts(words)
+        if not found:
+            return match[0]
+        zh, en = found
+        between = words[len(zh) : len(words) - len(en)]
+        return (
+            f'{head}<tspan class="zh">{zh}</tspan><tspan class="both">{between or " "}</tspan>'
+            f'<tspan class="en">{en}</tspan></text>'
+        )
+
+    text = re.sub(r"(<text [^>]*>)([^<]*)</text>", mark, text)
+    return text.replace(" data-as-is", "")
+
+
+def _marked_group(kind: str, inside: str) -> str:
+    if kind == "as-is":
+        return f"<g>{inside.replace('<text ', '<text data-as-is ')}</g>"
+    return f"<g>{inside.replace('<text ', f'<text class={chr(34)}{kind}{chr(34)} ')}</g>"
+
+
+def _tagged(head: str, kind: str) -> str:
+    return head.replace("<text ", f'<text class="{kind}" ', 1)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _short_path(match: re.Match[str]) -> str:

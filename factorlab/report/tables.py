@@ -99,11 +99,13 @@ class Table:
     blocks_of : sequence of int
         Block of each row; rows of a block stay together when sorted. Empty: each row alone.
     shade : sequence of str
-        Keys of number columns shaded by value (-1..1).
+        Keys of number columns shaded by value.
     shown : int, optional
         Rows on the page where the CSV holds more.
     chart : Chart or sequence of Chart, optional
         Drawn by the workbook; the page has its drawings.
+    shade_at : float
+        Absolute value from which a shade is the darkest.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Table:
     shade: Sequence[str] = ()
     shown: int | None = None
     chart: Chart | Sequence[Chart] | None = None
+    shade_at: float = 1.0
 
     @property
     def all_charts(self) -> tuple[Chart, ...]:
@@ -187,7 +190,7 @@ class Table:
         if kind.startswith("beyond:") and format_number(value, kind) not in (WITHIN, _MISSING):
             css += " out"
         if column.key in self.shade:
-            css += _shade(value)
+            css += _shade(value, self.shade_at)
         return Cell(format_number(value, kind), _value(value), css.strip())
 
 
@@ -257,9 +260,9 @@ def _value(value: object) -> str:
     return _text(value)
 
 
-def _shade(value: object) -> str:
+def _shade(value: object, darkest: float) -> str:
     if not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
         return ""
-    x = max(-1.0, min(1.0, float(value)))
+    x = max(-1.0, min(1.0, float(value) / darkest))
     step = round(abs(x) * 8)
     return f" {'hot' if x >= 0 else 'cold'}{step}" if step else ""
