@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from factorlab.market.ingest import ingest as ingest
     from factorlab.market.store import Store as Store
     from factorlab.panel import Panel as Panel
+    from factorlab.pipeline import compare as compare
     from factorlab.pipeline import demo as demo
     from factorlab.pipeline import run as run
+    from factorlab.pipeline import write_yearly as write_yearly
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ _HOMES = {
     "Panel": "factorlab.panel",
     "RunConfig": "factorlab.config",
     "Store": "factorlab.market.store",
+    "compare": "factorlab.pipeline",
     "demo": "factorlab.pipeline",
     "evaluate": "factorlab.evaluation",
     "factor_summary": "factorlab.evaluation",
@@ -47,6 +50,7 @@ _HOMES = {
     "rank_factors": "factorlab.evaluation",
     "read_factor": "factorlab.evaluation",
     "run": "factorlab.pipeline",
+    "write_yearly": "factorlab.pipeline",
 }
 
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "Panel",
     "RunConfig",
     "Store",
+    "compare",
     "demo",
     "evaluate",
     "factor_summary",
@@ -62,6 +67,7 @@ __all__ = [
     "rank_factors",
     "read_factor",
     "run",
+    "write_yearly",
 ]
 
 

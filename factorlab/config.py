@@ -200,6 +200,8 @@ class RunConfig:
         Trained in this order; may be empty.
     baselines : tuple of str
         Plain factors evaluated beside the models.
+    ensembles : dict of str to tuple of str
+        A factor -> those of the run whose scores it averages, z-scored per date.
     training : TrainingSettings
     evaluation : EvaluationSettings
     enhancement : EnhancementSettings
@@ -219,6 +221,7 @@ class RunConfig:
     labels: LabelSettings = field(default_factory=LabelSettings)
     models: tuple[ModelSettings, ...] = field(default_factory=_all_pairs)
     baselines: tuple[str, ...] = ("reversal_20",)
+    ensembles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     enhancement: EnhancementSettings = field(default_factory=EnhancementSettings)
@@ -238,6 +241,19 @@ class RunConfig:
                 )
         for spec in self.models:
             spec.own(self.training)
+        for name, members in self.ensembles.items():
+            unknown = [m for m in members if m not in names]
+            if name in names or len(set(members)) < 2 or len(set(members)) < len(members):
+                raise ConfigError(
+                    "`ensembles` must give a new name to two or more different factors; got"
+                    f" {name!r} = {list(members)}"
+                )
+            if unknown:
+                raise ConfigError(
+                    f"`ensembles.{name}` must average factors of the run: {', '.join(names)}; got"
+                    f" {unknown[0]!r}{did_you_mean(unknown[0], names)}"
+                )
+        names += self.ensembles
         if self.enhancement.model and self.enhancement.model not in names:
             raise ConfigError(
                 f"`enhancement.model` must be one of the run's factors: {', '.join(names)}; got"

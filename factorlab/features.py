@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from factorlab.changes import CHANGES, SESSIONS_BEFORE, daily_changes
 from factorlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
 
-__all__ = ["FIELDS", "FeatureSettings", "WindowSource", "WindowStats"]
+__all__ = ["FIELDS", "NORMALISATIONS", "FeatureSettings", "WindowSource", "WindowStats"]
 
 FIELDS = ("open", "high", "low", "close", "vwap", "volume")
 PRICES = 5
@@ -26,6 +27,7 @@ NORMALISATIONS = ("lastclose_cs", "raw_cs_z", "ts_z", "ts_z_then_cs_z", "alpha36
 # Of the training span, evenly spread: a hundred thousand windows give a median to a third of
 # a percent of the spread, and all of them at once would take several gigabytes.
 FIT_SESSIONS = 24
+CHANNELS = ("bars", "changes", "bars+changes")
 FITTED_CLIP = 3.0
 
 
@@ -47,12 +49,20 @@ class FeatureSettings:
         Cross-sectional clip at median ± `clip_mad` · 1.4826 · MAD.
     split_volume : {'split', 'total_return'}
         What volume is adjusted by.
+    vwap : {'traded', 'typical'}
+        ``traded``: amount / volume; ``typical``: (open + high + low + close) / 4.
+    channels : {'bars', 'changes', 'bars+changes'}
+        ``bars``: the report's six fields, normalised. ``changes``: the six ratios of
+        `factorlab.changes` instead, standardised across stocks session by session, whatever
+        `normalize` says. ``bars+changes``: the six, then the six.
     """
 
     look_back: int = 150
     normalize: str = "lastclose_cs"
     clip_mad: float = 5.0
     split_volume: str = "split"
+    vwap: str = "traded"
+    channels: str = "bars"
 
     def __post_init__(self) -> None:
         if self.look_back < 3:
@@ -70,10 +80,27 @@ class FeatureSettings:
                 f" {self.split_volume!r}"
             )
 
+        if self.vwap not in ("traded", "typical"):
+            raise ConfigError(f"`features.vwap` must be 'traded' or 'typical'; got {self.vwap!r}")
+        if self.channels not in CHANNELS:
+            raise ConfigError(
+                f"`features.channels` must be one of {', '.join(CHANNELS)}; got {self.channels!r}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Channels of a window, F."""
+        return len(FIELDS) * ("bars" in self.channels) + len(CHANGES) * ("changes" in self.channels)
+
+    @property
+    def sessions_before(self) -> int:
+        """Sessions before a window that its oldest channels look back to."""
+        return SESSIONS_BEFORE * ("changes" in self.channels)
+
     @property
     def is_fitted(self) -> bool:
         """Whether the normalisation takes statistics from the training span."""
-        return self.normalize == "alpha360"
+        return self.normalize == "alpha360" and "bars" in self.channels
 
 
 class WindowStats(NamedTuple):
@@ -118,7 +145,14 @@ class WindowSource:
         self._base = np.empty((len(store.dates), len(FIELDS), len(store.assets)), np.float32)
         for f, field in enumerate(FIELDS[:PRICES]):
             np.multiply(store[field], factor, out=self._base[:, f], casting="same_kind")
+        if settings.vwap == "typical":
+            np.mean(self._base[:, :4], axis=1, out=self._base[:, FIELDS.index("vwap")])
         np.divide(store["volume"], volume_factor, out=self._base[:, PRICES], casting="same_kind")
+        self._changes = (
+            daily_changes(store, settings.clip_mad, settings.split_volume, settings.vwap)
+            if "changes" in settings.channels
+            else None
+        )
         # One block each, touched row by row: small arrays that live long, made between large ones
         # that do not, leave holes in the heap which the next, slightly larger ones do not fit.
         shape = (len(store.dates), len(WindowStats._fields), settings.look_back, len(FIELDS), 1)
@@ -133,7 +167,7 @@ class WindowSource:
     @property
     def nbytes(self) -> int:
         """Bytes of the fields kept in memory."""
-        return self._base.nbytes
+        return self._base.nbytes + (0 if self._changes is None else self._changes.nbytes)
 
     def members(self, t: int) -> npt.NDArray[np.intp]:
         """Return the columns of the universe of session `t`, ascending."""
@@ -163,6 +197,19 @@ class WindowSource:
         ConfigError
             If `t` has no whole window, or `fitted` is missing where it is needed.
         """
+        if self._changes is None:
+            return self._bars(t, columns, fitted)
+        self._check(t)
+        window = self._changes[t - self.settings.look_back + 1 : t + 1]
+        changes = np.nan_to_num(np.take(window, columns, axis=2), copy=False)
+        if self.settings.channels == "changes":
+            return changes
+        return np.concatenate((self._bars(t, columns, fitted), changes), axis=1)
+
+    def _bars(
+        self, t: int, columns: npt.NDArray[np.intp], fitted: WindowStats | None
+    ) -> npt.NDArray[np.float32]:
+        """Return the six fields of the window, normalised."""
         x = self._relative(t, columns)
         if self.settings.is_fitted and fitted is None:
             raise ConfigError(
@@ -224,12 +271,15 @@ class WindowSource:
         )
         return WindowStats(low, high, middle, inverse)
 
-    def _relative(self, t: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """Cut the raw window [L, F, B] and make it relative to the stock's own level."""
+    def _check(self, t: int) -> None:
         if t < self.first:
             raise ConfigError(
                 f"`t` must have {self.settings.look_back} sessions behind it; got session {t}"
             )
+
+    def _relative(self, t: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Cut the raw window [L, F, B] and make it relative to the stock's own level."""
+        self._check(t)
         x = np.take(self._base[t - self.settings.look_back + 1 : t + 1], columns, axis=2)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.settings.normalize == "lastclose_cs":

@@ -303,6 +303,21 @@ def test_paths_expand_variables_and_home(monkeypatch):
             id="model twice",
         ),
         pytest.param(
+            "[ensembles]\nboth = ['GRU-IC', 'GRU-MS']",
+            ["`ensembles.both` must average factors of the run", "did you mean 'GRU-MSE'?"],
+            id="unknown member",
+        ),
+        pytest.param(
+            "[ensembles]\nreversal_20 = ['GRU-IC', 'GRU-MSE']",
+            ["`ensembles` must give a new name to two or more different factors", "'reversal_20'"],
+            id="ensemble of a known name",
+        ),
+        pytest.param(
+            "[ensembles]\none = ['GRU-IC']",
+            ["two or more different factors; got 'one'"],
+            id="ensemble of one",
+        ),
+        pytest.param(
             "models = []\nbaselines = []",
             ["`models` and `baselines` must be one or more different factors; got []"],
             id="nothing to run",

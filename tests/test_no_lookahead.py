@@ -18,7 +18,7 @@ import torch
 
 from factorlab.evaluation import EvaluationSettings, evaluate
 from factorlab.evaluation.baselines import baseline
-from factorlab.features import FIELDS, FeatureSettings, WindowSource
+from factorlab.features import NORMALISATIONS, FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings, neutral_returns
 from factorlab.market.ingest import ingest
 from factorlab.market.rules import price_limits, tradability
@@ -89,11 +89,16 @@ def test_universe_limits_and_tradability(pair) -> None:
 
 
 @pytest.mark.parametrize(
-    "normalize", ["lastclose_cs", "raw_cs_z", "ts_z", "ts_z_then_cs_z", "alpha360"]
+    ("normalize", "channels"),
+    [
+        *((kind, "bars") for kind in NORMALISATIONS),
+        ("lastclose_cs", "changes"),
+        ("alpha360", "bars+changes"),
+    ],
 )
-def test_windows(pair, normalize) -> None:
+def test_windows(pair, normalize, channels) -> None:
     before, after, t = pair
-    settings = FeatureSettings(look_back=L, normalize=normalize)
+    settings = FeatureSettings(look_back=L, normalize=normalize, channels=channels)
     windows = [
         WindowSource(store, scoring_universe(store, UNIVERSE).mask, settings)
         for store in (before, after)
@@ -104,7 +109,7 @@ def test_windows(pair, normalize) -> None:
         columns = windows[0].members(day)
         assert len(columns) > 50
         got = [w.window(day, columns, f) for w, f in zip(windows, fitted, strict=True)]
-        assert got[0].shape == (L, len(FIELDS), len(columns))
+        assert got[0].shape == (L, settings.width, len(columns))
         np.testing.assert_array_equal(*got)
 
 

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from factorlab.config import load_config
 from factorlab.errors import ConfigError, FactorlabError
 from factorlab.evaluation import Evaluation
-from factorlab.pipeline import evaluate_factors, evaluate_runs, rebuild_report, run
+from factorlab.pipeline import compare, evaluate_factors, evaluate_runs, rebuild_report, run
+from factorlab.training.predict import read_scores
 
 CONFIG = """
 baselines = ["reversal_20"]
@@ -33,6 +35,8 @@ loss = "ic"
 [[models]]
 model = "DecompGRU"
 loss = "mse"
+[ensembles]
+both = ["GRU-IC", "DecompGRU-MSE"]
 [training]
 train_years = 2
 seeds = [0]
@@ -137,6 +141,49 @@ def test_other_settings_are_refused_in_the_same_folder(finished) -> None:
         run(load_config(other), finished)
 
 
+def test_a_seed_more_keeps_what_is_trained(finished, tmp_path) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    text = (finished.parent / "run.toml").read_text(encoding="utf-8")
+    more = tmp_path / "more.toml"
+    more.write_text(text.replace("seeds = [0]", "seeds = [0, 7]"), encoding="utf-8")
+    first = tmp_path / "out" / "models" / "GRU-IC"
+    kept = {f: f.stat().st_mtime_ns for f in first.rglob("seed0/weights.safetensors")}
+    before = (tmp_path / "out" / "scores" / "GRU-IC.parquet").read_bytes()
+    run(load_config(more), tmp_path / "out", until="score")
+    assert len(kept) == 1 and {f: f.stat().st_mtime_ns for f in kept} == kept
+    assert len(list(first.rglob("seed7/weights.safetensors"))) == 1
+    assert (tmp_path / "out" / "scores" / "GRU-IC.parquet").read_bytes() != before
+    alone = read_scores(tmp_path / "out" / "scores" / "seeds" / "GRU-IC@0.parquet")
+    np.testing.assert_array_equal(
+        alone.values, read_scores(finished / "scores" / "GRU-IC.parquet").values
+    )
+
+
+def test_trained_models_of_elsewhere_are_taken(finished, tmp_path, monkeypatch) -> None:
+    config = load_config(finished.parent / "run.toml")
+    with pytest.raises(ConfigError, match="`models` must be the models folder.*DecompGRU|GRU-IC"):
+        run(config, tmp_path / "none", models=finished / "scores")
+    monkeypatch.setattr("factorlab.training.fit.Trainer", None)
+    command = ("factorlab", "run", "run.toml")
+    run(config, tmp_path / "out", models=finished / "models", command=command)
+    assert content(tmp_path / "out") == content(finished)
+    text = (finished.parent / "run.toml").read_text(encoding="utf-8")
+    other = tmp_path / "other.toml"
+    other.write_text(text.replace("day_stride = 4", "day_stride = 5"), encoding="utf-8")
+    with pytest.raises(FactorlabError, match="same settings and data"):
+        run(load_config(other), tmp_path / "other", models=finished / "models")
+
+
+def test_an_ensemble_stands_beside_its_members(finished) -> None:
+    tables = Evaluation.load(finished / "tables").tables
+    summary = tables["ic_summary"].set_index(["factor", "pool", "horizon"])["rank_ic"]
+    assert set(summary.index.get_level_values("factor")) == {
+        *("GRU-IC", "DecompGRU-MSE", "reversal_20", "both")
+    }
+    overlap = tables["correlation"].set_index(["pool", "factor_a", "factor_b"])["mean"]
+    assert overlap["all_share", "GRU-IC", "both"] > 0.5
+
+
 def test_stages_can_stop_early(finished, tmp_path) -> None:
     config = load_config(finished.parent / "run.toml")
     result = run(config, tmp_path / "out", until="ingest")
@@ -238,7 +285,7 @@ def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path)
     for folder in (one, two):
         shutil.copytree(finished, folder)
     store = finished.parent / "market.store"
-    result = evaluate_runs(store, (one, two), tmp_path / "both")
+    result = compare((one, two), tmp_path / "both", store=store)
     ic = result.tables["ic_summary"]
     alone = Evaluation.load(one / "tables").tables["ic_summary"]
     key = ["pool", "horizon"]
@@ -249,16 +296,18 @@ def test_runs_stand_beside_each_other_on_one_page(finished, sim_store, tmp_path)
             assert both.to_dict() == own.to_dict()
     pairs = result.tables["correlation"].set_index(["factor_a", "factor_b"])["spearman"]
     assert pairs["one GRU-IC", "two GRU-IC"] == pytest.approx(1.0)
-    page = result.page.read_text(encoding="utf-8")
+    page = (tmp_path / "both" / "report" / "index.html").read_text(encoding="utf-8")
     assert "one GRU-IC" in page and "two DecompGRU-MSE" in page
+    assert result.page == tmp_path / "both" / "comparison.html"
+    text = result.page.read_text(encoding="utf-8")
+    assert 'href="report/index.html"' in text and "No setting differs" in text
+    assert (result.tables["differences"]["rank_ic_difference"] == 0).all()
 
 
 def test_what_cannot_be_compared_is_one_line(finished, tmp_path) -> None:
     one, store = finished, finished.parent / "market.store"
     with pytest.raises(ConfigError, match="two or more folders; got 1"):
         evaluate_runs(store, (one,), tmp_path / "x")
-    with pytest.raises(ConfigError, match="different names; got 'out' twice"):
-        evaluate_runs(store, (one, one), tmp_path / "x")
     with pytest.raises(FactorlabError, match="without run.json"):
         evaluate_runs(store, (one, tmp_path), tmp_path / "x")
     other = tmp_path / "other"

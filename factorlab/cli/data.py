@@ -11,10 +11,12 @@ import click
 from factorlab.cli.shared import (
     FILE,
     FOLDER,
+    FOUND,
     example,
     main,
+    output_options,
+    print_json,
     progress_of,
-    quiet_option,
 )
 from factorlab.errors import ConfigError
 
@@ -46,7 +48,7 @@ __all__: list[str] = []
     type=float,
     help="Of tushare: and baostock: the most calls of one endpoint that the account allows.",
 )
-@quiet_option
+@output_options
 def ingest(
     source: str | None,
     out: Path | None,
@@ -55,6 +57,7 @@ def ingest(
     unit: str | None,
     rate: float | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Check the data in SOURCE and write it as a market store.
 
@@ -84,7 +87,7 @@ def ingest(
         former=data.former_codes,
         progress=progress_of(quiet),
     )
-    _show_store(acquired, quiet)
+    _show_store(acquired, quiet, as_json)
 
 
 @main.command(
@@ -100,8 +103,8 @@ def ingest(
     type=click.IntRange(1),
     help="Sessions to read again for restatements.  [default: 20]",
 )
-@quiet_option
-def update(store: Path, source: str | None, reread: int | None, quiet: bool) -> None:
+@output_options
+def update(store: Path, source: str | None, reread: int | None, quiet: bool, as_json: bool) -> None:
     """Bring STORE up to date from the source it was made of.
 
     New sessions are appended, the last ones are read again, the adjustment is rebuilt. The store
@@ -111,11 +114,23 @@ def update(store: Path, source: str | None, reread: int | None, quiet: bool) -> 
     from factorlab.market.acquire import update as run_update
 
     done = run_update(store, source=source, reread=reread or REREAD, progress=progress_of(quiet))
-    _show_store(done, quiet)
+    _show_store(done, quiet, as_json)
 
 
-def _show_store(acquired: Acquired, quiet: bool) -> None:
+def _show_store(acquired: Acquired, quiet: bool, as_json: bool) -> None:
     result = acquired.ingest
+    if as_json:
+        print_json(
+            {
+                "store": str(result.store_path),
+                "hash": result.hash,
+                "unchanged": result.skipped,
+                "seconds": result.seconds,
+                "found": acquired.found,
+                "brought": str(acquired.extension) if acquired.extension else None,
+            }
+        )
+        return
     if not quiet:
         if acquired.found:
             found = acquired.found
@@ -137,8 +152,8 @@ def _pairs(found: dict[str, Any]) -> str:
 @click.argument("store", type=FOLDER)
 @click.option("--to", required=True, help="parquet (our tables) or qlib (a data folder).")
 @click.option("--out", type=FOLDER, required=True, help="The folder to make.")
-@quiet_option
-def export(store: Path, to: str, out: Path, quiet: bool) -> None:
+@output_options
+def export(store: Path, to: str, out: Path, quiet: bool, as_json: bool) -> None:
     """Write the bars of STORE for other tools.
 
     Ingesting what was written gives the same bars again, bit by bit.
@@ -146,17 +161,27 @@ def export(store: Path, to: str, out: Path, quiet: bool) -> None:
     from factorlab.market.export import export as run_export
     from factorlab.market.store import Store
 
-    click.echo(run_export(Store.open(store), to, out, progress=progress_of(quiet)))
+    folder = run_export(Store.open(store), to, out, progress=progress_of(quiet))
+    if as_json:
+        print_json({"out": str(folder)})
+    else:
+        click.echo(folder)
 
 
-@main.command(epilog=example("factorlab check stores/market.store --out runs/check"))
+@main.command(
+    epilog=example(
+        "factorlab check stores/market.store --out runs/check",
+        "factorlab check stores/market.store --strict --json",
+    )
+)
 @click.argument("store", type=FOLDER)
 @click.option("--out", type=FOLDER, help="Write the page and a CSV of every finding here.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check(store: Path, out: Path | None, as_json: bool) -> None:
+@click.option("--strict", is_flag=True, help="End with exit code 1 where a finding is an error.")
+@output_options
+def check(store: Path, out: Path | None, strict: bool, quiet: bool, as_json: bool) -> None:
     """Check STORE: what is missing or wrong in it, and what that costs.
 
-    A finding is no failure: the exit code stays 0.
+    A finding is no failure: the exit code stays 0, unless --strict asks otherwise.
     """
     from factorlab.market.quality import check_store, check_tables
     from factorlab.market.store import Store
@@ -165,9 +190,13 @@ def check(store: Path, out: Path | None, as_json: bool) -> None:
     opened = Store.open(store)
     findings, tables = check_store(opened), check_tables(opened)
     page = write_check(opened, findings, out, tables) if out else None
+    errors = sum(f.count for f in findings if f.severity == "error")
     if as_json:
         click.echo(findings_json(opened, findings, tables))
-        return
-    print_findings(opened, findings, tables)
-    if page:
+    elif not quiet:
+        print_findings(opened, findings, tables)
+    if page and not as_json:
         click.echo(page)
+    if strict and errors:
+        click.echo(f"factorlab: {errors:,} cases of findings that are errors", err=True)
+        click.get_current_context().exit(FOUND)

@@ -13,10 +13,13 @@ from factorlab.cli.shared import (
     FOLDER,
     command_line,
     example,
+    language_option,
     main,
     out_option,
+    output_options,
+    print_json,
     progress_of,
-    quiet_option,
+    records,
     show,
 )
 
@@ -54,7 +57,7 @@ FEW = 10  # factors that have a tear sheet of their own; more are ranked
     show_default=True,
     help="What to rank by, such as rank_ic, nw_t, q_value, top_excess_annual, deflated_sharpe.",
 )
-@quiet_option
+@output_options
 def evaluate(
     factor: tuple[Path, ...],
     store: Path,
@@ -67,6 +70,7 @@ def evaluate(
     rank: bool | None,
     sort: str,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Evaluate FACTOR files without any training.
 
@@ -100,7 +104,7 @@ def evaluate(
             progress=progress_of(quiet),
             command=command_line(),
         )
-    show(result, quiet)
+    show(result, quiet, as_json)
 
 
 def _evaluation(config: Path | None, given: dict[str, Any]) -> EvaluationSettings | None:
@@ -114,27 +118,42 @@ def _evaluation(config: Path | None, given: dict[str, Any]) -> EvaluationSetting
     return dataclasses.replace(settings, **given)
 
 
-@main.command(epilog=example("factorlab compare runs/one runs/two --store stores/market.store"))
+@main.command(
+    epilog=example(
+        "factorlab compare runs/one runs/two",
+        "factorlab compare runs/one runs/two --store stores/market.store",
+    )
+)
 @click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
-@click.option("--store", type=FOLDER, required=True, help="The market store of the runs.")
+@click.option("--store", type=FOLDER, help="Measure the factors anew on this store of the runs.")
 @out_option("runs/compare")
-@quiet_option
-def compare(runs: tuple[Path, ...], store: Path, out: Path | None, quiet: bool) -> None:
-    """Measure the factors of two or more RUNs beside each other.
+@language_option
+@output_options
+def compare(
+    runs: tuple[Path, ...],
+    store: Path | None,
+    out: Path | None,
+    language: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Set two or more RUNs beside each other.
 
-    One page with every exhibit, the correlations between the runs and the differences of their
-    RankIC; a factor has the name of its run's folder before its own.
+    One page from the tables they left: settings that differ, RankIC and top-group excess of every
+    model in every pool, enhanced indices by year; what cannot be compared is said at its top. With
+    --store their factors are measured anew too, with the correlations between the runs.
     """
     from factorlab import pipeline
 
-    result = pipeline.evaluate_runs(
-        store,
+    result = pipeline.compare(
         runs,
         out or Path("runs/compare"),
+        store=store,
+        language=language,
         progress=progress_of(quiet),
         command=command_line(),
     )
-    show(result, quiet)
+    show(result, quiet, as_json)
 
 
 @main.command(
@@ -147,8 +166,10 @@ def compare(runs: tuple[Path, ...], store: Path, out: Path | None, quiet: bool) 
 @click.option("--out", type=FILE, required=True, help="The parquet file to write.")
 @click.option("--start", help="First date, such as 2019-01-01.")
 @click.option("--end", help="Last date, such as 2025-02-28.")
-@quiet_option
-def styles(store: Path, out: Path, start: str | None, end: str | None, quiet: bool) -> None:
+@output_options
+def styles(
+    store: Path, out: Path, start: str | None, end: str | None, quiet: bool, as_json: bool
+) -> None:
     """Write the style exposures of STORE.
 
     One wide parquet table: date, code, and the ten CNE5-style exposures. Prints the share of the
@@ -157,6 +178,9 @@ def styles(store: Path, out: Path, start: str | None, end: str | None, quiet: bo
     from factorlab import pipeline
 
     coverage = pipeline.write_styles(store, out, start, end, progress=progress_of(quiet))
+    if as_json:
+        print_json({"out": str(out), "coverage": records(coverage)})
+        return
     if not quiet:
         wide = coverage.pivot(index="year", columns="style", values="coverage")
         click.echo(wide[list(dict.fromkeys(coverage["style"]))].round(3).to_string())

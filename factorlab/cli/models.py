@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,22 +16,34 @@ from factorlab.cli.shared import (
     language_option,
     main,
     out_option,
+    output_options,
+    print_json,
+    print_table,
     progress_of,
-    quiet_option,
+    records,
     show,
 )
 from factorlab.errors import ConfigError
 
-if TYPE_CHECKING:
-    pass
-
 __all__: list[str] = []
+
+_STUDY_COLUMNS = {
+    "variant": "",
+    "rank_ic": ".4f",
+    "rank_ic_seed_std": ".4f",
+    "rank_icir": ".3f",
+    "ensemble_rank_ic": ".4f",
+    "ensemble_rank_icir": ".3f",
+    "difference": "+.4f",
+    "difference_low": "+.4f",
+    "difference_high": "+.4f",
+}
 
 
 @main.command(epilog=example("factorlab demo --out runs/demo"))
 @out_option("runs/demo")
-@quiet_option
-def demo(out: Path | None, quiet: bool) -> None:
+@output_options
+def demo(out: Path | None, quiet: bool, as_json: bool) -> None:
     """Simulate a market, train on it, write the tear sheet.
 
     The market carries a planted signal of known strength; every exhibit of the page says
@@ -40,20 +51,21 @@ def demo(out: Path | None, quiet: bool) -> None:
     """
     from factorlab import pipeline
 
-    show(pipeline.demo(out or Path("runs/demo"), progress=progress_of(quiet)), quiet)
+    result = pipeline.demo(out or Path("runs/demo"), progress=progress_of(quiet))
+    show(result, quiet, as_json)
 
 
 @main.command(epilog=example("factorlab train configs/real_quick.toml"))
 @click.argument("config", type=FILE)
 @out_option("runs/NAME, after the file's name")
 @cluster_option
-@quiet_option
-def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> None:
+@output_options
+def train(config: Path, out: Path | None, cluster: str | None, quiet: bool, as_json: bool) -> None:
     """Train the models of CONFIG.
 
     What is trained already stays.
     """
-    _run(config, out, quiet, "train", cluster)
+    _run(config, out, quiet, as_json, "train", cluster)
 
 
 @main.command(
@@ -79,7 +91,7 @@ def train(config: Path, out: Path | None, cluster: str | None, quiet: bool) -> N
     "  [default: runs/NAME, after the file's name; scores.parquet]",
 )
 @cluster_option
-@quiet_option
+@output_options
 def score(
     config: tuple[Path, ...],
     weights: tuple[Path, ...],
@@ -88,6 +100,7 @@ def score(
     out: Path | None,
     cluster: str | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write the scores of CONFIG's models, or score one session with trained weights.
 
@@ -97,7 +110,8 @@ def score(
     """
     if weights:
         # Files behind the first one are no options of their own.
-        _score_weights((*weights, *config), store, date, out or Path("scores.parquet"), quiet)
+        file = out or Path("scores.parquet")
+        _score_weights((*weights, *config), store, date, file, quiet, as_json)
         return
     if len(config) != 1:
         raise ConfigError(
@@ -108,11 +122,16 @@ def score(
             raise ConfigError(
                 f"`{name}` must go with --weights; got it with {config[0]}, which says it itself"
             )
-    _run(config[0], out, quiet, "score", cluster)
+    _run(config[0], out, quiet, as_json, "score", cluster)
 
 
 def _score_weights(
-    files: tuple[Path, ...], store: Path | None, date: str | None, out: Path, quiet: bool
+    files: tuple[Path, ...],
+    store: Path | None,
+    date: str | None,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     from factorlab import pipeline
 
@@ -126,6 +145,9 @@ def _score_weights(
     done = pipeline.score_weights(store, files, out, date, progress=progress_of(quiet))
     for line in done.warnings:
         click.echo(f"factorlab: warning: {line}", err=True)
+    if as_json:
+        print_json({"out": str(out), **done.about, "warnings": list(done.warnings)})
+        return
     if not quiet:
         for name, facts in done.about["models"].items():
             stocks, seeds = int(done.frame[name].notna().sum()), ", ".join(map(str, facts["seeds"]))
@@ -145,19 +167,26 @@ def _score_weights(
 )
 @click.argument("config", type=FILE)
 @out_option("runs/NAME, after the file's name")
+@click.option(
+    "--models",
+    type=FOLDER,
+    help="Take what is trained in this folder of models, such as one of reports/reproduction.",
+)
 @click.option("--dry-run", is_flag=True, help="Measure a few steps, print what it would take.")
 @click.option("--workers", type=click.IntRange(1), help="Of a dry run: processes or GPUs.")
 @language_option
 @cluster_option
-@quiet_option
+@output_options
 def run(
     config: Path,
     out: Path | None,
+    models: Path | None,
     dry_run: bool,
     workers: int | None,
     language: str | None,
     cluster: str | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Run all stages of CONFIG in order.
 
@@ -165,12 +194,12 @@ def run(
     finished epoch.
     """
     if dry_run:
-        _print_plan(config, workers, quiet)
+        _print_plan(config, workers, quiet, as_json)
     else:
-        _run(config, out, quiet, None, cluster, language)
+        _run(config, out, quiet, as_json, None, cluster, language, models)
 
 
-def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
+def _print_plan(config: Path, workers: int | None, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -179,6 +208,15 @@ def _print_plan(config: Path, workers: int | None, quiet: bool) -> None:
     from factorlab.config import load_config
 
     plan = pipeline.plan(load_config(config), workers=workers, progress=progress_of(quiet))
+    if as_json:
+        print_json(
+            {
+                **{k: v for k, v in dataclasses.asdict(plan).items() if k != "jobs"},
+                "jobs": [dataclasses.asdict(job) for job in plan.jobs],
+                "hours": plan.hours,
+            }
+        )
+        return
     table = Table(title="What the grid takes, from measured steps")
     heads = ("model", "trainings", "steps an epoch", "ms a step", "s a validation", "hours")
     for name in heads:
@@ -204,9 +242,11 @@ def _run(
     config: Path,
     out: Path | None,
     quiet: bool,
+    as_json: bool,
     until: str | None,
     cluster: str | None,
     language: str | None = None,
+    models: Path | None = None,
 ) -> None:
     from factorlab import pipeline
     from factorlab.config import load_config
@@ -222,5 +262,32 @@ def _run(
         until=until,
         command=command_line(),
         cluster=cluster,
+        models=models,
     )
-    show(result, quiet)
+    show(result, quiet, as_json)
+
+
+@main.command(epilog=example("factorlab study configs/studies/settings.toml"))
+@click.argument("study", type=FILE)
+@out_option("runs/NAME, after the file's name")
+@output_options
+def study(study: Path, out: Path | None, quiet: bool, as_json: bool) -> None:
+    """Compare variants of a run's settings, on years that no result is published for.
+
+    Each variant and seed of STUDY is trained once and measured by its RankIC; what is done already
+    stays. Writes study.csv, with the dispersion of the seeds and the interval of each difference.
+    """
+    from factorlab import pipeline
+
+    result = pipeline.run_study(
+        pipeline.load_study(study),
+        out or Path("runs") / study.stem,
+        progress=progress_of(quiet),
+    )
+    if as_json:
+        table = result.out / "study.csv"
+        print_json({"out": str(table), "study": records(result.tables["study"])})
+        return
+    if not quiet:
+        print_table("The study", result.tables["study"], _STUDY_COLUMNS)
+    click.echo(result.out / "study.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,15 +15,13 @@ from factorlab.cli.shared import (
     language_option,
     main,
     out_option,
+    output_options,
     print_json,
     print_table,
     progress_of,
-    quiet_option,
+    show,
 )
 from factorlab.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 __all__: list[str] = []
 
@@ -42,7 +40,15 @@ __all__: list[str] = []
     "  [default: as the run's settings say]",
 )
 @language_option
-def report(run: Path, out: Path | None, files: str | None, language: str | None) -> None:
+@output_options
+def report(
+    run: Path,
+    out: Path | None,
+    files: str | None,
+    language: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Write the page of a RUN again.
 
     It is made from the tables of the finished run, without evaluating anything.
@@ -50,7 +56,54 @@ def report(run: Path, out: Path | None, files: str | None, language: str | None)
     from factorlab import pipeline
 
     kinds = None if files is None else [f for f in files.split(",") if f not in ("", "none")]
-    click.echo(pipeline.rebuild_report(run, language, out, kinds))
+    page = pipeline.rebuild_report(run, language, out, kinds)
+    show(pipeline.RunResult(page.parent, page, {}), quiet, as_json)
+
+
+@main.command(
+    epilog=example(
+        "factorlab yearly runs/real_quick",
+        "factorlab yearly runs/real_quick --pool csi300 --pool csi500 --model GRU-IC --lang zh",
+    )
+)
+@click.argument("run", type=FOLDER)
+@click.option("--pool", "pools", multiple=True, help="May be repeated.  [default: all]")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="May be repeated.  [default: the one whose indices were enhanced, else the highest"
+    " RankIC]",
+)
+@out_option("yearly/ in the run's folder")
+@language_option
+@output_options
+def yearly(
+    run: Path,
+    pools: tuple[str, ...],
+    models: tuple[str, ...],
+    out: Path | None,
+    language: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Write the excess of a RUN year by year and month by month.
+
+    One short page that prints on a few sheets, for top groups and enhanced indices: returns,
+    drawdown, Sharpe and Calmar ratio, win rate and turnover of each year, the excess of each
+    month; the same as CSV and as a workbook. Nothing is evaluated.
+    """
+    from factorlab import pipeline
+
+    result = pipeline.write_yearly(run, out, pools=pools, models=models, language=language)
+    if not quiet and not as_json:
+        full = result.tables["yearly"].query("period == 'full'")
+        heads = {"excess_return": "excess", "excess_max_drawdown": "drawdown"}
+        heads |= {"excess_sharpe": "Sharpe", "calmar": "Calmar", "monthly_win_rate": "months"}
+        columns = {"kind": "", "pool": "", "model": "", "excess": "+.2%", "drawdown": ".1%"}
+        columns |= {"Sharpe": ".2f", "Calmar": ".2f", "months": ".0%"}
+        print_table("Excess a year", full.rename(columns=heads), columns)
+    show(result, quiet, as_json)
 
 
 @main.command(
@@ -134,7 +187,7 @@ def _number(value: Any) -> str:
 @click.option("--store", type=FOLDER, help="Of RUN: the market store.")
 @out_option("frontier/ in the run's folder")
 @click.option("--workers", type=click.IntRange(1), help="Backtests side by side.  [default: cores]")
-@quiet_option
+@output_options
 def frontier(
     target: Path,
     vary: tuple[str, ...],
@@ -143,6 +196,7 @@ def frontier(
     out: Path | None,
     workers: int | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Enhance the indices of a run under other limits.
 
@@ -172,6 +226,9 @@ def frontier(
         progress=progress_of(quiet),
         command=command_line(),
     )
+    if as_json:
+        show(result, quiet, as_json)
+        return
     if not quiet:
         heads = {"excess_return": "excess", "tracking_error": "TE", "information_ratio": "IR"}
         heads |= {"two_way_turnover": "traded", "relaxed_weeks": "relaxed"}

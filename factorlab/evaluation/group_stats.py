@@ -6,8 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.cross_section import spearman_rows
+from factorlab.evaluation.schedule import Period
 
-__all__ = ["adjacent_in_order", "capacity", "hit_rate", "long_short", "monotonicity"]
+__all__ = [
+    "adjacent_in_order",
+    "capacity",
+    "hit_rate",
+    "long_short",
+    "monotonicity",
+    "period_mean",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -120,3 +128,25 @@ def capacity(shares: Array, most: float, trades: float) -> tuple[float, float, i
     if not len(known):
         return float("nan"), float("nan"), 0
     return float(known.mean()), most / float(np.quantile(known, 1.0 - trades)), len(known)
+
+
+def period_mean(values: Array, rows: npt.NDArray[np.int64], period: Period) -> float:
+    """Return the mean of what happened at the closes of one period.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape [K]
+        For instance the turnover of every trade.
+    rows : ndarray of int64, shape [K]
+        Row of the close of each.
+    period : Period
+        A close at its base belongs to the period before.
+
+    Returns
+    -------
+    float
+        Of the known values; NaN without one.
+    """
+    inside = values[(rows > period.base) & (rows <= period.last)]
+    inside = inside[np.isfinite(inside)]
+    return float(inside.mean()) if len(inside) else float("nan")

@@ -22,6 +22,7 @@ from factorlab.evaluation.group_stats import (
     hit_rate,
     long_short,
     monotonicity,
+    period_mean,
 )
 from factorlab.evaluation.groups import (
     GroupPath,
@@ -256,7 +257,11 @@ class Market:
             "n_trades": fits[2],
             "n_trades_unknown": len(path.shares) - fits[2],
         }
-        yearly = yearly_table(nav, level, first, periods(self.span.dates, first, last), year)
+        spans = periods(self.span.dates, first, last)
+        yearly = yearly_table(nav, level, first, spans, year)
+        yearly["one_way_turnover"] = [
+            period_mean(path.turnover[:, -1], schedule.trade[1:], span) for span in spans
+        ]
         tables = {
             "group_annual": groups,
             "group_summary": pd.DataFrame([whole]),

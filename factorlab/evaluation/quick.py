@@ -12,6 +12,7 @@ import pandas as pd
 
 from factorlab.errors import ConfigError, did_you_mean
 from factorlab.evaluation.alignment import rows_of
+from factorlab.evaluation.display import frame_html
 from factorlab.evaluation.ic import RETURN_TIE
 from factorlab.kernels.compiled import frozen, in_threads
 from factorlab.kernels.summary import summarise_rows
@@ -52,8 +53,12 @@ class FactorSummary:
 
     def _repr_html_(self) -> str:
         """Show the IC and the group means, in a notebook."""
-        tables = (self.ic_table(), self.group_table())
-        return "".join(t.to_html(index=False, escape=True, border=0) for t in tables)
+        ic = {"horizon": "d", "rank_ic": "+.4f", "rank_icir": "+.3f", "ic_win_rate": ".1%"}
+        ic |= {"ic": "+.4f", "icir": "+.3f", "n_dates": "d"}
+        groups = {"horizon": "d", "group": "d", "mean_return": "+.2%", "mean_excess": "+.2%"}
+        return frame_html(self.ic_table(), ic, "IC by horizon") + frame_html(
+            self.group_table(), groups, "Mean forward return by group", most=60
+        )
 
     def ic_table(self) -> pd.DataFrame:
         """Return one row a horizon: rank_ic, rank_icir, ic_win_rate, ic, icir, n_dates."""

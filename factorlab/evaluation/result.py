@@ -68,6 +68,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "top_yearly": (
         *("factor", "pool", "mode", "period", "partial", "absolute_return", "benchmark_return"),
         *("excess_return", "excess_sharpe", "excess_max_drawdown", "n_returns"),
+        "one_way_turnover",
     ),
     "correlation": ("factor_a", "factor_b", "spearman", "n_dates"),
     "coverage": ("factor", "pool", "year", "member_days", "scored"),  # and missing_<reason>
@@ -97,7 +98,7 @@ class Evaluation:
     store_hash: str
 
     def _repr_html_(self) -> str:
-        """Show RankIC by factor, pool and horizon, in a notebook."""
+        """Show RankIC, top groups and enhanced indices, in a notebook."""
         return summary_html(self.tables)
 
     def save(self, folder: str | Path) -> Path:

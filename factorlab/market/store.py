@@ -148,8 +148,14 @@ class Store:
             "market": "simulated" if self.simulated else "real",
             "hash": self.hash[:12],
         }
-        rows = (f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
-        return f"<table>{''.join(rows)}</table>"
+        left = "style='text-align:left'"
+        rows = "".join(
+            f"<tr><th {left}>{k}</th><td {left}>{html.escape(v)}</td></tr>"
+            for k, v in facts.items()
+        )
+        return (
+            f"<table><caption {left}><b>{html.escape(self.path.name)}</b></caption>{rows}</table>"
+        )
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from factorlab.pipeline.outcome import (
     printed,
     rebuild_report,
 )
+from factorlab.pipeline.runs import run_labels
 from factorlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -115,8 +116,7 @@ def evaluate_runs(
     Raises
     ------
     ConfigError
-        If there are fewer than two, two have one name, or their settings of the evaluation or
-        their stores differ.
+        If there are fewer than two, or their settings of the evaluation or their stores differ.
     StoreError
         If a folder holds no finished run with scores.
     """
@@ -127,10 +127,7 @@ def evaluate_runs(
     progress = progress or SILENT
     if len(runs) < 2:
         raise ConfigError(f"`RUN` must be two or more folders; got {len(runs)}; name another")
-    labels = [run.resolve().name for run in runs]
-    twice = next((name for name in labels if labels.count(name) > 1), None)
-    if twice:
-        raise ConfigError(f"`RUN` must have different names; got {twice!r} twice; rename a folder")
+    labels = run_labels(runs)
     store = Store.open(store_path)
     store.verify()
     scores: dict[str, Panel] = {}

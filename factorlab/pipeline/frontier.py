@@ -154,11 +154,17 @@ def run_frontier(
 def _score(config: RunConfig, run: Path, store: Store, universe: Universe) -> tuple[str, Panel]:
     """The score that the run's enhancement uses."""
     from factorlab.evaluation.baselines import baseline
+    from factorlab.evaluation.ensemble import ensemble
     from factorlab.training.predict import read_scores
 
     names = [*(model.name for model in config.models), *config.baselines]
     name = config.enhancement.model or enhanced_model(names)
-    if name in config.baselines:
-        return name, baseline(name, store, universe.mask)
-    panel = read_scores(run / "scores" / f"{name}.parquet")
-    return name, dataclasses.replace(panel, name=name)
+
+    def of(factor: str) -> Panel:
+        if factor in config.baselines:
+            return baseline(factor, store, universe.mask)
+        panel = read_scores(run / "scores" / f"{factor}.parquet")
+        return dataclasses.replace(panel, name=factor)
+
+    members = config.ensembles.get(name)
+    return name, ensemble(name, [of(m) for m in members]) if members else of(name)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from factorlab.evaluation.settings import EvaluationSettings
     from factorlab.market.store import Store
     from factorlab.market.universe import Universe
+    from factorlab.report import RunInfo
 
 __all__ = [
     "RunResult",
@@ -27,8 +28,10 @@ __all__ = [
     "day",
     "default_span",
     "digest",
+    "load_run",
     "printed",
     "rebuild_report",
+    "write_yearly",
 ]
 
 
@@ -51,7 +54,7 @@ class RunResult:
     tables: dict[str, pd.DataFrame]
 
     def _repr_html_(self) -> str:
-        """Show the IC table and where the page is, in a notebook."""
+        """Show the main tables and where the page is, in a notebook."""
         from factorlab.evaluation.display import summary_html
 
         page = html.escape(self.page.as_posix()) if self.page else "no page yet"
@@ -86,11 +89,85 @@ def rebuild_report(
     StoreError
         If the folder holds no finished evaluation.
     """
+    from factorlab.config import REPORT_FILES
+    from factorlab.report import build_report
+
+    info, tables = load_run(run_dir)
+    # Factor files have no [report]: everything is written.
+    given = info.settings.get("report", {})
+    return build_report(
+        info,
+        tables,
+        out or run_dir / "report",
+        files=given.get("files", REPORT_FILES) if files is None else files,
+        language=language or given.get("language", "both"),
+    )
+
+
+def write_yearly(
+    run_dir: Path,
+    out: Path | None = None,
+    *,
+    pools: Sequence[str] = (),
+    models: Sequence[str] = (),
+    language: str | None = None,
+) -> RunResult:
+    """Write the year-by-year document of a finished run from its tables.
+
+    Parameters
+    ----------
+    run_dir : Path
+    out : Path, optional
+        Takes ``yearly.html``, ``yearly.csv``, ``monthly.csv`` and ``yearly.xlsx``; by default
+        ``yearly/`` of the run.
+    pools : sequence of str
+        All of the run by default.
+    models : sequence of str
+        By default the one whose indices were enhanced, else that of the highest RankIC.
+    language : {'both', 'zh', 'en'}, optional
+        What the page starts in; by default what the run's settings say.
+
+    Returns
+    -------
+    RunResult
+        Its only table is ``yearly``.
+
+    Raises
+    ------
+    ConfigError
+        For a pool, model or language that is not known.
+    StoreError
+        If the folder holds no finished evaluation, or nothing of what was asked for.
+    """
     import pandas as pd
 
-    from factorlab.config import REPORT_FILES
+    from factorlab.report.yearly_page import build_yearly
+
+    info, tables = load_run(run_dir)
+    page = build_yearly(
+        info,
+        tables,
+        out or run_dir / "yearly",
+        pools=pools,
+        models=models,
+        language=language or info.settings.get("report", {}).get("language", "both"),
+    )
+    frame = pd.read_csv(page.with_name("yearly.csv"), encoding="utf-8-sig")
+    return RunResult(page.parent, page, {"yearly": frame})
+
+
+def load_run(run_dir: Path) -> tuple[RunInfo, dict[str, pd.DataFrame]]:
+    """Read what a finished run left: its facts and its tables.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds no finished evaluation.
+    """
+    import pandas as pd
+
     from factorlab.evaluation import Evaluation
-    from factorlab.report import RunInfo, build_report
+    from factorlab.report import RunInfo
 
     about = run_dir / "run.json"
     if not about.exists():
@@ -99,7 +176,6 @@ def rebuild_report(
             " `factorlab run` or `factorlab evaluate` first"
         )
     facts: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
-    evaluation = Evaluation.load(run_dir / "tables")
     info = RunInfo(
         title=facts["title"],
         simulated=facts["simulated"],
@@ -110,20 +186,13 @@ def rebuild_report(
         ledgers=pd.DataFrame(facts["ledgers"]),
         training=pd.DataFrame(facts["training"]),
         index_weights=facts.get("index_weights", ()),
+        data=facts.get("data", {}),
         command=facts["command"],
         created="",
         timings=None,
         notes=facts["notes"],
     )
-    # Factor files have no [report]: everything is written.
-    given = facts["settings"].get("report", {})
-    return build_report(
-        info,
-        evaluation.tables,
-        out or run_dir / "report",
-        files=given.get("files", REPORT_FILES) if files is None else files,
-        language=language or given.get("language", "both"),
-    )
+    return info, Evaluation.load(run_dir / "tables").tables
 
 
 def default_span(settings: EvaluationSettings, store: Store) -> EvaluationSettings:
@@ -146,6 +215,33 @@ def about_store(store: Store, universe: Universe) -> dict[str, Any]:
         "hashes": {"store": store.hash},
         "index_weights": [p for p in store.pools if store.index_weights(p) is not None],
         "ledgers": json.loads(ledger.to_json(orient="records")),
+        "data": _about_data(store),
+    }
+
+
+def _about_data(store: Store) -> dict[str, Any]:
+    """Say what the store was made of, where a result may hang on it.
+
+    ``vwap`` is told from the numbers of every 20th session: amount / volume, the mean of the four
+    prices, or none.
+    """
+    import numpy as np
+
+    from factorlab.market.rules import ST_INFERRED
+
+    rows = slice(0, len(store.dates), 20)
+    prices = [store[name][rows].astype(float) for name in ("open", "high", "low", "close")]
+    vwap = store["vwap"][rows].astype(float)
+    known = np.isfinite(vwap)
+    typical = np.isclose(vwap, sum(prices) / 4.0, rtol=2e-7, atol=0.0)
+    how = "amount / volume" if known.any() else "none"
+    if known.any() and typical[known].mean() > 0.99:
+        how = "(open + high + low + close) / 4"
+    origin = store.manifest.get("origin", {})
+    return {
+        "format": str(origin.get("kind", "tables")),
+        "vwap": how,
+        "st_inferred": int(np.count_nonzero(store["st"] == ST_INFERRED)),
     }
 
 

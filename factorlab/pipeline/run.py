@@ -7,6 +7,7 @@ run that was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factorlab.errors import ConfigError, did_you_mean
-from factorlab.files import write_json
+from factorlab.files import replacing, write_json
 from factorlab.pipeline.beyond import (
     add_enhancement,
     add_seeds,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGES", "demo", "plan", "run"]
 
+# What a finished training leaves; its record last, which says that it is finished.
+TRAINED = ("weights.safetensors", "training.json")
 STAGES = ("ingest", "train", "score", "evaluate", "report")
 
 
@@ -49,6 +52,7 @@ def run(
     until: str | None = None,
     command: Sequence[str] = (),
     cluster: str | None = None,
+    models: Path | None = None,
 ) -> RunResult:
     """Take market data to a tear sheet.
 
@@ -65,6 +69,9 @@ def run(
         The command line, printed on the page.
     cluster : str, optional
         Address of a Ray cluster that trains and scores; this machine's cores by default.
+    models : Path, optional
+        The ``models`` folder of another run of the same settings and data: what is trained there
+        is copied, the rest is trained.
 
     Returns
     -------
@@ -80,7 +87,8 @@ def run(
             f"`until` must be one of {', '.join(STAGES)}; got {until!r}"
             f"{did_you_mean(until, STAGES)}"
         )
-    return _Run(config, out, progress or SILENT, command, cluster).until(until or "report")
+    job = _Run(config, out, progress or SILENT, command, cluster, models)
+    return job.until(until or "report")
 
 
 def demo(out: Path, *, progress: Progress | None = None) -> RunResult:
@@ -131,15 +139,15 @@ def plan(
     from factorlab.training.workers import limit_threads, worker_count
 
     progress = progress or SILENT
-    _ingest(config, progress)
+    ingest_source(config, progress)
     store = Store.open(config.data.store)
-    jobs = _jobs(config, store) if config.models else []
+    jobs = jobs_of(config, store) if config.models else []
     workers = workers or worker_count(config.training)
     limit_threads(config.training.threads or 1)
-    return plan_grid(jobs, _data_spec(config, store).open(), config.training, workers)
+    return plan_grid(jobs, data_spec(config, store).open(), config.training, workers)
 
 
-def _ingest(config: RunConfig, progress: Progress) -> None:
+def ingest_source(config: RunConfig, progress: Progress) -> None:
     """Make the store of a run's source, unless it holds that very input."""
     from factorlab.market.acquire import acquire
 
@@ -168,9 +176,10 @@ class _Run:
         progress: Progress,
         command: Sequence[str],
         cluster: str | None,
+        models: Path | None,
     ) -> None:
         self.config, self.out, self.progress, self.command = config, out, progress, command
-        self.cluster = cluster
+        self.cluster, self.models = cluster, models
 
     def until(self, last: str) -> RunResult:
         """Run the stages up to `last`."""
@@ -180,7 +189,7 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         result = RunResult(self.out, None, {})
         with self._timed("ingest"):
-            _ingest(self.config, self.progress)
+            ingest_source(self.config, self.progress)
         if last == "ingest":
             return result
         store = Store.open(self.config.data.store)
@@ -207,12 +216,15 @@ class _Run:
         config = self.config
         if not config.models:
             return [], {}
-        jobs = _jobs(config, store)
-        key = self._key(store)
+        jobs = jobs_of(config, store)
+        if self.models is not None:
+            taken = take_trained(jobs, self.models, self.out / "models")
+            self.progress.say(f"{taken} of {len(jobs)} trainings taken from {self.models}")
+        key = training_key(self.config, store)
         names = [model.name for model in config.models]
-        own = sorted(job.key(key) for job in jobs)
+        own = sorted([job.key(key), job.seed, *map(str, job.split.score[[0, -1]])] for job in jobs)
         score_key = digest([config.evaluation.start, config.evaluation.end, sorted(names), own])
-        spec = _data_spec(config, store)
+        spec = data_spec(config, store)
         with open_workers(spec, config.training, self.progress, self.cluster) as workers:
             with self._timed("train"):
                 records = train_grid(jobs, workers, config.training, self.out / "models", key)
@@ -235,11 +247,17 @@ class _Run:
     ) -> dict[str, pd.DataFrame]:
         from factorlab.evaluation import evaluate
         from factorlab.evaluation.baselines import baseline
+        from factorlab.evaluation.ensemble import ensemble
         from factorlab.training.predict import read_scores
 
         panels = {name: read_scores(path) for name, path in scores.items()}
         for name in self.config.baselines:
             panels[name] = baseline(name, store, universe.mask)
+        joined = {
+            name: ensemble(name, [panels[member] for member in members])
+            for name, members in self.config.ensembles.items()
+        }
+        panels |= joined
         evaluation = evaluate(
             store,
             panels,
@@ -274,34 +292,18 @@ class _Run:
         settings = {k: v for k, v in config.to_dict().items() if k != "data"}
         facts = about_store(store, universe)
         facts["hashes"]["config"] = config.hash()
-        facts["hashes"]["training"] = self._key(store)
+        facts["hashes"]["training"] = training_key(self.config, store)
         write_json(
             self.out / "run.json",
             {
                 "title": config.report.title,
-                "models": [*models, *config.baselines],
+                "models": [*models, *config.baselines, *config.ensembles],
                 "settings": settings,
                 "command": printed(self.command),
                 "notes": [],
                 "training": records,
                 **facts,
             },
-        )
-
-    def _key(self, store: Store) -> str:
-        """Hash what decides the weights (and nothing that does not)."""
-        from factorlab.training.settings import NOT_DECISIVE
-
-        config = self.config
-        training = asdict(config.training)
-        return digest(
-            {
-                "store": store.hash,
-                "universe": asdict(config.universe),
-                "features": asdict(config.features),
-                "labels": asdict(config.labels),
-                "training": {k: v for k, v in training.items() if k not in NOT_DECISIVE},
-            }
         )
 
     @contextmanager
@@ -315,7 +317,52 @@ class _Run:
         write_json(path, seconds)
 
 
-def _jobs(config: RunConfig, store: Store) -> list[Job]:
+def take_trained(jobs: Sequence[Job], source: Path, root: Path) -> int:
+    """Copy finished trainings from another run's models, where `root` has none; return how many.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds none of them.
+    """
+    taken = found = 0
+    for job in jobs:
+        given, mine = job.folder(source), job.folder(root)
+        if not all((given / name).is_file() for name in TRAINED):
+            continue
+        found += 1
+        if not (mine / TRAINED[-1]).exists():
+            mine.mkdir(parents=True, exist_ok=True)
+            for name in TRAINED:
+                with replacing(mine / name) as temporary:
+                    shutil.copyfile(given / name, temporary)
+            taken += 1
+    if not found:
+        raise ConfigError(
+            f"`models` must be the models folder of a run of these settings; got {source}, which"
+            f" holds none of its {len(jobs)} trainings, such as {job.folder(Path())}"
+        )
+    return taken
+
+
+def training_key(config: RunConfig, store: Store) -> str:
+    """Hash what decides the weights of every training (and nothing that does not)."""
+    from factorlab.training.settings import NOT_DECISIVE, WHICH_TRAININGS
+
+    left_out = (*NOT_DECISIVE, *WHICH_TRAININGS)
+    training = asdict(config.training)
+    return digest(
+        {
+            "store": store.hash,
+            "universe": asdict(config.universe),
+            "features": asdict(config.features),
+            "labels": asdict(config.labels),
+            "training": {k: v for k, v in training.items() if k not in left_out},
+        }
+    )
+
+
+def jobs_of(config: RunConfig, store: Store) -> list[Job]:
     """List the trainings of a run; options that a network does not have are refused here."""
     from factorlab.models.gru import check_patch
     from factorlab.training.grid import job_grid
@@ -330,7 +377,7 @@ def _jobs(config: RunConfig, store: Store) -> list[Job]:
         end=config.evaluation.end,
     )
     look_back = config.features.look_back
-    specs = tuple(spec.for_windows(look_back) for spec in config.models)
+    specs = tuple(spec.for_windows(look_back, config.features.width) for spec in config.models)
     jobs = job_grid(specs, splits, config.training.seeds)
     for job in jobs[: len(specs) * len(config.training.seeds)]:
         settings = getattr(job.network(), "settings", None)
@@ -340,7 +387,7 @@ def _jobs(config: RunConfig, store: Store) -> list[Job]:
     return jobs
 
 
-def _data_spec(config: RunConfig, store: Store) -> DataSpec:
+def data_spec(config: RunConfig, store: Store) -> DataSpec:
     from factorlab.training.workers import DataSpec
 
     return DataSpec(store.path, config.universe, config.features, config.labels)

@@ -10,7 +10,7 @@ from typing import Any
 
 from factorlab.errors import StoreError
 
-__all__ = ["compare_runs", "is_run", "list_runs"]
+__all__ = ["compare_runs", "differing_settings", "is_run", "list_runs", "run_labels"]
 
 #: Files that say which stages a run has been through, as patterns below its folder.
 _STAGES = {
@@ -88,7 +88,7 @@ def compare_runs(runs: Sequence[Path]) -> dict[str, Any]:
     StoreError
         If a run has not come to its evaluation, or a file cannot be read.
     """
-    settings, results = [], []
+    given, results = [], []
     for path in runs:
         about = _about(path)
         if about is None:
@@ -96,17 +96,56 @@ def compare_runs(runs: Sequence[Path]) -> dict[str, Any]:
                 f"`FOLDER` must be a run that was evaluated to be compared; got {path}; finish it"
                 " with `factorlab run`"
             )
-        flat = dict(_flat(about["settings"]))
-        settings.append({"data.hash": about["hashes"]["store"], **flat})
+        given.append((about["settings"], about["hashes"]["store"]))
         results.append(_results(path))
-    keys = sorted({key for one in settings for key in one})
-    values = {key: [one.get(key) for one in settings] for key in keys}
     figures = list(dict.fromkeys(key for one in results for key in one))
     return {
         "runs": [str(path) for path in runs],
-        "settings": {k: v for k, v in values.items() if any(x != v[0] for x in v)},
+        "settings": differing_settings(given),
         "results": {key: [one.get(key) for one in results] for key in figures},
     }
+
+
+def differing_settings(
+    runs: Sequence[tuple[Mapping[str, Any], str]],
+) -> dict[str, list[Any]]:
+    """Return the settings in which runs differ.
+
+    Parameters
+    ----------
+    runs : sequence of (settings, hash of the store)
+
+    Returns
+    -------
+    dict
+        Dotted key -> the values in the order of the runs, None where one has no such key; the
+        hash of the store is ``data.hash``. What all have alike is left out.
+    """
+    flat = [{"data.hash": store, **dict(_flat(settings))} for settings, store in runs]
+    keys = sorted({key for one in flat for key in one})
+    values = {key: [one.get(key) for one in flat] for key in keys}
+    return {k: v for k, v in values.items() if any(x != v[0] for x in v)}
+
+
+def run_labels(runs: Sequence[Path]) -> list[str]:
+    """Return a name for each run that no other has: its folder's.
+
+    Folders of one name get that of the folder above before it; the same folder again a number.
+    """
+    paths = [path.resolve() for path in runs]
+    names = [path.name for path in paths]
+    where: dict[str, set[Path]] = {}
+    for name, path in zip(names, paths, strict=True):
+        where.setdefault(name, set()).add(path)
+    labels: list[str] = []
+    for name, path in zip(names, paths, strict=True):
+        label = name if len(where[name]) == 1 else f"{path.parent.name}/{name}"
+        seen, plain = 1, label
+        while label in labels:
+            seen += 1
+            label = f"{plain} ({seen})"
+        labels.append(label)
+    return labels
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -66,6 +67,11 @@ def side_by_side(
         waiting = {pool.submit(_call, function, task): k for k, task in enumerate(tasks)}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
+    except (KeyboardInterrupt, GeneratorExit):
+        # Nobody waits for the tasks that are under way.
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -78,6 +84,8 @@ def _start(shared: Any) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    # Ctrl-C reaches every process of a terminal: the one that started this one acts on it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1, user_api="blas")
     _here["shared"] = shared
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, beside_printed, csv_stem, stacked
+from factorlab.report.exhibit import (
+    NOT_COMPUTED,
+    Entry,
+    Exhibit,
+    beside_printed,
+    compared,
+    csv_stem,
+    stacked,
+)
 from factorlab.report.exhibits_pool import part_year_note, period_columns
 from factorlab.report.figures import Curve, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, Both
+from factorlab.report.reasons import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["enhancement_curve", "enhancement_table"]
@@ -49,11 +59,13 @@ def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
     )
     keys = ["excess_return", "tracking_error", "two_way_turnover"]
     (full,) = inputs.table("enhancement_yearly", pool=pool, period="full").to_dict("records")
-    entry = Entry(
-        {"model": model},
-        {key: float(full[key]) for key in keys},
-        {key: _printed(inputs, pool, key, "full") for key in keys},
+    printed = {key: _printed(inputs, pool, key, "full") for key in keys}
+    bounds = inputs.intervals.beside(
+        printed, lambda key: inputs.intervals.enhancement(pool, key, "full")
     )
+    ours = {key: float(full[key]) for key in keys}
+    entry = Entry({"model": model}, ours, printed, bounds=bounds)
+    found = compared([entry], keys)
     beside = beside_printed(f"{stem}_printed", [entry], ["model"], keys)
     daily = Table(
         stem,
@@ -80,7 +92,12 @@ def enhancement_curve(inputs: Inputs, number: str, pool: str) -> Exhibit:
             *_limits(inputs, stem, pool),
             *_relaxed(inputs, stem, pool),
         ],
-        [*_notes(inputs), *_stand_in(inputs, pool)],
+        [
+            *_notes(inputs),
+            *_stand_in(inputs, pool),
+            *comparison_note(inputs, "enhancement", found, pool),
+        ],
+        compared=found,
     )
 
 
@@ -98,16 +115,17 @@ def enhancement_table(inputs: Inputs) -> Exhibit:
         for m in _METRICS
     }
     pools = list(dict.fromkeys(frame["pool"]))
-    entries = [
-        Entry(
-            {"pool": pool, "metric": metric},
-            {p: value.get((pool, p, metric), math.nan) for p in periods},
-            {p: _printed(inputs, pool, metric, p) for p in periods},
-            kind="pct" if metric in _PER_CENT else "num",
-        )
-        for pool in pools
-        for metric in _METRICS
-    ]
+    entries = []
+    for pool in pools:
+        for metric in _METRICS:
+            printed = {p: _printed(inputs, pool, metric, p) for p in periods}
+            find = partial(inputs.intervals.enhancement, pool, metric)
+            bounds = inputs.intervals.beside(printed, find)
+            ours = {p: value.get((pool, p, metric), math.nan) for p in periods}
+            kind = "pct" if metric in _PER_CENT else "num"
+            names = {"pool": pool, "metric": metric}
+            entries.append(Entry(names, ours, printed, kind, bounds))
+    found = compared(entries, periods)
     table = stacked(
         csv_stem("26"),
         entries,
@@ -123,8 +141,16 @@ def enhancement_table(inputs: Inputs) -> Exhibit:
         " that of a part year is not.",
         part_year_note(periods),
         *_notes(inputs),
+        *comparison_note(inputs, "enhancement", found),
     ]
-    return Exhibit("26", caption.zh, caption.en, tables=[table], notes=[n for n in notes if n])
+    return Exhibit(
+        "26",
+        caption.zh,
+        caption.en,
+        tables=[table],
+        notes=[n for n in notes if n],
+        compared=found,
+    )
 
 
 def _printed(inputs: Inputs, pool: str, metric: str, period: str) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, stacked
+from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, compared, csv_stem, stacked
 from factorlab.report.exhibits_pool import only_coloured
 from factorlab.report.figures import bars
-from factorlab.report.inputs import ANNUALISATION, Inputs
-from factorlab.report.names import CAPTIONS, EQUAL_WEIGHT, Both, Caption
+from factorlab.report.inputs import Inputs
+from factorlab.report.names import ANNUALISATION, CAPTIONS, EQUAL_WEIGHT, Both, Caption
+from factorlab.report.reasons import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["groups_exhibit", "performance_exhibit"]
@@ -128,12 +130,17 @@ def performance_exhibit(inputs: Inputs) -> Exhibit:
             row = rows.get((m, mode))
             if row is None or not math.isfinite(row["annual_return"]):
                 continue
-            printed = {k: inputs.printed.top(m, k) for k in _PRINTED_TOP} if mode == "drop" else {}
+            # Printed numbers stand beside the report's own way of trading, if there is one.
+            beside = mode == "drop" or (m, "drop") not in rows
+            printed = {k: inputs.printed.top(m, k) for k in _PRINTED_TOP} if beside else {}
+            find = partial(inputs.intervals.top, m, "all_share", mode)
+            bounds = inputs.intervals.beside(printed, find)
             ours = {k: float(row[k]) for k in keys}
-            entries.append(Entry({"factor": m, "mode": mode}, ours, printed))
+            entries.append(Entry({"factor": m, "mode": mode}, ours, printed, bounds=bounds))
     if not entries:
         return Exhibit("13", caption.zh, caption.en, missing=NOT_COMPUTED)
     table = stacked(csv_stem("13"), entries, ["factor", "mode"], columns_for(keys))
+    found = compared(entries, keys)
     notes = [
         "剔除（drop）是研报的做法：调仓日停牌或收盘涨跌停的股票在分组前剔除，等于卖出卖不掉的股票，"
         "并在选股时已知调仓日的涨跌停，因此偏乐观；可成交（realistic）中涨停不买、跌停或停牌不卖、"
@@ -171,7 +178,10 @@ def performance_exhibit(inputs: Inputs) -> Exhibit:
         title = "有无存疑股票日 With and without doubtful stock-days"
         keys = ["factor", "pool", "mode", "variant"]
         folded.append(_of_all_pools(inputs, variants, "variants", title, keys))
-    return Exhibit("13", caption.zh, caption.en, tables=tables, folded=folded, notes=notes)
+    notes += comparison_note(inputs, "groups", found)
+    return Exhibit(
+        "13", caption.zh, caption.en, tables=tables, folded=folded, notes=notes, compared=found
+    )
 
 
 def _of_all_pools(

@@ -14,7 +14,7 @@ from factorlab.report.networks import Network
 from factorlab.report.reference import printed_parameters
 from factorlab.report.tables import Column, Table
 
-__all__ = ["parameters_exhibit"]
+__all__ = ["differing_parameters", "parameters_exhibit", "setting_values"]
 
 #: Rows of exhibit 5: key of the setting, and its name.
 _PARAMETERS: dict[str, tuple[str, str]] = {
@@ -35,6 +35,8 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
     "losses": ("损失函数", "losses"),
     "features.look_back": ("序列长度", "sessions of a window"),
     "features.normalize": ("特征标准化", "normalisation of windows"),
+    "features.channels": ("输入通道", "channels of a window"),
+    "features.vwap": ("均价来源", "what the vwap is"),
     "labels.delay": ("标签起点", "label starts at t + n"),
     "labels.horizon": ("标签期限", "sessions of the label"),
     "labels.neutralize": ("标签中性化", "label without industry and cap"),
@@ -66,23 +68,7 @@ def parameters_exhibit(inputs: Inputs, found: Sequence[Network]) -> Exhibit:
         At least one.
     """
     caption = CAPTIONS["5"]
-    printed = printed_parameters()
-    rows = []
-    for key in _PARAMETERS:
-        ours = _setting(inputs.run.settings, found, key)
-        if not ours:
-            continue
-        value, where = printed.get(key, ("", ""))
-        same = all(v == value for v in ours.values())
-        rows.append(
-            {
-                "parameter": key,
-                "ours": _joined(ours),
-                "printed": value,
-                "where": where,
-                "compared": "" if not value else "same" if same else "differs",
-            }
-        )
+    rows = _rows(inputs, found)
     columns = (
         Column("parameter", "参数", "parameter", "label"),
         Column("ours", "本次运行", "this run", css="mono"),
@@ -102,14 +88,45 @@ def parameters_exhibit(inputs: Inputs, found: Sequence[Network]) -> Exhibit:
     notes = [
         "研报图表5 只印出耐心、优化器与种子，其余取自其正文；空白为研报未说明。The report's exhibit"
         " 5 prints patience, optimiser and seeds, its text the others; blank: not stated.",
-        f"与研报不同：{'、'.join(differing)}。Differing from the report: {len(differing)}."
+        f"与研报不同：{'、'.join(differing)}，是其后图表与研报之差的原因。Differing from the"
+        f" report: {len(differing)}; they are reasons why the exhibits below differ."
         if differing
         else "所列各项与研报一致。All that the report states are the same.",
     ]
     return Exhibit("5", caption.zh, caption.en, tables=[table], notes=notes)
 
 
-def _setting(settings: Mapping[str, Any], found: Sequence[Network], key: str) -> dict[str, str]:
+def differing_parameters(inputs: Inputs, found: Sequence[Network]) -> list[dict[str, str]]:
+    """Return the rows of exhibit 5 whose printed setting is another one; none without models."""
+    if not inputs.run.settings.get("models"):
+        return []
+    return [row for row in _rows(inputs, found) if row["compared"] == "differs"]
+
+
+def _rows(inputs: Inputs, found: Sequence[Network]) -> list[dict[str, str]]:
+    printed = printed_parameters()
+    rows = []
+    for key in _PARAMETERS:
+        ours = setting_values(inputs.run.settings, found, key)
+        if not ours:
+            continue
+        value, where = printed.get(key, ("", ""))
+        same = all(v == value for v in ours.values())
+        rows.append(
+            {
+                "parameter": key,
+                "ours": _joined(ours),
+                "printed": value,
+                "where": where,
+                "compared": "" if not value else "same" if same else "differs",
+            }
+        )
+    return rows
+
+
+def setting_values(
+    settings: Mapping[str, Any], found: Sequence[Network], key: str
+) -> dict[str, str]:
     """Return a setting's values, each with the factors that have it; empty where none has."""
     section, _, name = key.partition(".")
     models = settings["models"]

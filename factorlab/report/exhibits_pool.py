@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, csv_stem, stacked
+from factorlab.report.exhibit import NOT_COMPUTED, Entry, Exhibit, compared, csv_stem, stacked
 from factorlab.report.figures import Curve, bars, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import (
@@ -20,6 +21,7 @@ from factorlab.report.names import (
     Caption,
     pool_label,
 )
+from factorlab.report.reasons import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = [
@@ -158,10 +160,12 @@ def year_bars_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) 
         simulated=inputs.run.simulated,
     )
     entries = [
-        Entry(
+        _entry(
+            inputs,
+            pool,
+            (m, "excess_return"),
             {"factor": m},
             dict(zip(years, row(value, m).tolist(), strict=True)),
-            {y: printed[m, y] for y in years},
         )
         for m in models
     ]
@@ -169,9 +173,20 @@ def year_bars_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) 
         stacked(csv_stem(number), entries, ["factor"], period_columns(years, "pct")),
         chart=Chart("bars", tuple(years)),
     )
-    notes = [part_year_note(years), *only_coloured(inputs, models)]
+    beside = compared(entries, years)
+    notes = [
+        part_year_note(years),
+        *only_coloured(inputs, models),
+        *comparison_note(inputs, "groups", beside),
+    ]
     return Exhibit(
-        number, caption.zh, caption.en, [drawing], folded=[table], notes=[n for n in notes if n]
+        number,
+        caption.zh,
+        caption.en,
+        [drawing],
+        folded=[table],
+        notes=[n for n in notes if n],
+        compared=beside,
     )
 
 
@@ -192,10 +207,12 @@ def year_table_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption)
         "excess_max_drawdown": _yearly(inputs, pool, "excess_max_drawdown")[0],
     }
     entries = [
-        Entry(
+        _entry(
+            inputs,
+            pool,
+            (m, metric),
             {"factor": m, "metric": metric},
             {p: values[metric].get((m, p), math.nan) for p in periods},
-            {p: inputs.printed.yearly(m, pool, metric, p) for p in periods},
             kind="num" if metric == "excess_sharpe" else "pct",
         )
         for m in models
@@ -208,12 +225,37 @@ def year_table_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption)
         period_columns(periods, "row"),
         labels=_METRICS,
     )
+    beside = compared(entries, periods)
     notes = [
         "全区间为年化，各年为该年累计；超额为组合净值/指数净值之比。The full span is annualised,"
         " a year is its plain cumulative return; excess is the ratio of NAVs.",
         part_year_note(periods),
+        *comparison_note(inputs, "groups", beside),
     ]
-    return Exhibit(number, caption.zh, caption.en, tables=[table], notes=[n for n in notes if n])
+    return Exhibit(
+        number,
+        caption.zh,
+        caption.en,
+        tables=[table],
+        notes=[n for n in notes if n],
+        compared=beside,
+    )
+
+
+def _entry(
+    inputs: Inputs,
+    pool: str,
+    of: tuple[str, str],
+    names: Mapping[str, object],
+    ours: Mapping[str, float],
+    kind: str = "pct",
+) -> Entry:
+    """Return one line of periods, of a (model, metric), with the printed ones and intervals."""
+    model, metric = of
+    printed = {p: inputs.printed.yearly(model, pool, metric, p) for p in ours}
+    find = partial(inputs.intervals.yearly, model, pool, metric)
+    bounds = inputs.intervals.beside(printed, find)
+    return Entry(names, ours, printed, kind, bounds)
 
 
 def pool_captions(pool: str) -> tuple[Caption, Caption, Caption]:

@@ -15,7 +15,7 @@ from factorlab.report.figures import Drawing, Legend
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, SIMULATED
 from factorlab.report.svg import INK, MUTED, WARN, colour, drawing, to_svg
-from factorlab.report.tables import Table, columns_for
+from factorlab.report.tables import Chart, Table, columns_for
 
 __all__ = ["curve_points", "training_exhibit"]
 
@@ -70,7 +70,15 @@ def training_exhibit(inputs: Inputs) -> Exhibit | None:
         for i, m in enumerate(models)
     ]
     columns = columns_for([c for c in points.columns if c != "best"], training_loss="num4")
-    table = Table(csv_stem("T"), columns, points, "逐轮 By epoch", shown=None)
+    by = ("factor", "retrain", "seed")
+    charts = [
+        Chart("curves", ("epoch", key), title, by)
+        for key, title in (
+            ("training_loss", "训练损失 training loss"),
+            ("validation_rank_ic", "验证RankIC validation RankIC"),
+        )
+    ]
+    table = Table(csv_stem("T"), columns, points, "逐轮 By epoch", shown=None, chart=charts)
     notes = [
         "每栏一次滚动训练：上为训练损失，下为验证集RankIC（同一横轴：轮）；圆点是保留权重的那一轮，线型是种子。"
         "A column a retraining: training loss above, validation RankIC below, by epoch; the dot is"

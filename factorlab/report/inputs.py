@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from factorlab.errors import DataError, did_you_mean
-from factorlab.report.names import INDEX, POOLS
+from factorlab.report.intervals import Intervals
+from factorlab.report.names import ANNUALISATION, INDEX, POOLS
 from factorlab.report.reference import Printed
 from factorlab.report.run_info import RunInfo
 
@@ -18,9 +19,6 @@ __all__ = ["COLOURED", "Inputs"]
 
 #: Models that get a colour of their own; with more, the best ones do.
 COLOURED = 8
-
-#: Sessions a year (definitions §10).
-ANNUALISATION = 252
 
 #: Columns an exhibit cannot do without; further ones are optional or shown as they come.
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -186,6 +184,11 @@ class Inputs:
                     base = ratio[max(inside[0] - 1, 0)]
                     out[model, label] = float(ratio[inside[-1]] / base - 1.0)
         return {key: value for key, value in out.items() if math.isfinite(value)}
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """Sampling errors of the run's figures."""
+        return Intervals(self)
 
     @cached_property
     def _navs(self) -> dict[tuple[str, str, str], pd.DataFrame]:

@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 
 __all__ = [
+    "ANNUALISATION",
     "CAPTIONS",
     "EQUAL_WEIGHT",
+    "GROUPS",
     "HEADS",
     "INDEX",
     "MODES",
@@ -23,6 +25,9 @@ __all__ = [
     "pool_label",
 ]
 
+#: Sessions a year (definitions §10).
+ANNUALISATION = 252
+
 #: Columns of the daily table of top groups.
 TOTAL_RETURN = "benchmark_total_return_nav"
 EQUAL_WEIGHT = "equal_weight_nav"
@@ -36,6 +41,9 @@ SIMULATED = "模拟数据 simulated"
 REPORT_SPAN = ("2019-01-01", "2025-02-28")
 
 REPORT_MODELS = ("GRU-IC", "GRU-MSE", "DecompGRU-IC", "DecompGRU-MSE")
+
+#: Groups of the printed tests.
+GROUPS = {"all_share": 20, "csi300": 5, "csi500": 10, "csi1000": 10}
 
 POOLS = {
     "all_share": ("中证全指", "CSI All Share"),
@@ -53,6 +61,7 @@ SOURCES = {
     "ours": ("本文", "ours"),
     "printed": ("研报", "printed"),
     "difference": ("差", "difference"),
+    "beyond": ("超误差", "beyond sampling error by"),
 }
 
 
@@ -296,4 +305,10 @@ HEADS: dict[str, tuple[str, str, str]] = {
     "training_loss": ("训练损失", "training loss", "num4"),
     "validation_loss": ("验证损失", "validation loss", "num4"),
     "seconds": ("耗时", "seconds", "num1"),
+    "exhibit": ("图表", "exhibit", "text"),
+    "caption": ("标题", "caption", "text"),
+    "figures": ("可比数", "figures beside printed ones", "int"),
+    "within": ("误差内", "within sampling error", "int"),
+    "outside": ("超出", "beyond it", "int"),
+    "unknown": ("无误差", "no known sampling error", "int"),
 }

@@ -105,13 +105,18 @@ def networks(
     list of Network
         Empty for a run without models.
     """
-    look_back = int(settings.get("features", {}).get("look_back", LOOK_BACK))
+    features = settings.get("features", {})
+    look_back = int(features.get("look_back", LOOK_BACK))
+    # Six of the bars, six of what changed in each session, or both.
+    width = 6 * len(str(features.get("channels", "bars")).split("+"))
     found: dict[tuple[str, tuple[tuple[str, str], ...]], Network] = {}
     for given in settings.get("models", ()):
         model, score = str(given["model"]), str(given["name"])
         options = {**DEFAULTS.get(model, {}), **given.get("options", {})}
         if "look_back" in options and "look_back" not in given.get("options", {}):
             options["look_back"] = look_back
+        if width != 6 and "fields" in options and "fields" not in given.get("options", {}):
+            options["fields"] = width
         key = model, tuple(sorted((k, str(v)) for k, v in options.items()))
         before = found[key].scores if key in found else ()
         count = (trained or {}).get(score, found[key].parameters if key in found else None)

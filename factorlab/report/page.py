@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from factorlab.errors import ConfigError, did_you_mean
+from factorlab.report.dictionary import column_dictionary
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.exhibits_enhancement import enhancement_curve, enhancement_table
 from factorlab.report.exhibits_groups import groups_exhibit, performance_exhibit
@@ -29,7 +30,8 @@ from factorlab.report.exhibits_training import training_exhibit
 from factorlab.report.filters import Filters
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, POOLS, Caption
-from factorlab.report.provenance import Section, data_sections, difference_reasons
+from factorlab.report.provenance import Section, comparison_section, data_sections
+from factorlab.report.reasons import reasons_in_words
 from factorlab.report.reference import load_printed
 from factorlab.report.rendering import LANGUAGES, render
 from factorlab.report.run_info import RunInfo
@@ -145,14 +147,16 @@ def build_report(
             f"{did_you_mean(language, LANGUAGES)}"
         )
     inputs = Inputs(run, tables, load_printed(Path(reference) if reference else None))
-    shown, sections, summary = exhibits(inputs), data_sections(inputs), summary_table(inputs)
+    shown, summary = exhibits(inputs), summary_table(inputs)
+    sections = [*comparison_section(inputs, shown), *data_sections(inputs)]
     page = _render(inputs, shown, sections, summary, links(files, shown), language)
     building, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for leftover in (building, old):
         if leftover.exists():
             shutil.rmtree(leftover)
     building.mkdir(parents=True)
-    for table in _tables(shown, sections, summary):
+    written = _tables(shown, sections, summary)
+    for table in (*written, column_dictionary(written)):
         table.write_csv(building)
     held = tables.get("enhancement_holdings")
     write_files(building, files, run, summary, shown, sections, held)
@@ -211,6 +215,6 @@ def _render(
         summary=summary,
         cards=cards(inputs),
         rule=rule_text(len(inputs.models) * len(inputs.pools)),
-        reasons=difference_reasons(inputs),
+        reasons=reasons_in_words(inputs),
         svg=Markup,
     )

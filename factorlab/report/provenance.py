@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from factorlab.report.exhibit import Exhibit
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import REPORT_MODELS, REPORT_SPAN, Both
+from factorlab.report.names import Both
+from factorlab.report.reasons import compared_table, reason_table
 from factorlab.report.tables import Column, Table, columns_for
 
-__all__ = ["Section", "data_sections", "difference_reasons", "flat_settings"]
-
-#: Columns of the trainings that say how much was trained.
-_EFFORT = {
-    "epochs": "轮数 epochs",
-    "days": "训练日 training days",
-    "days_per_epoch": "每轮训练日 days an epoch",
-    "stocks": "每批股票 stocks a batch",
-    "stocks_per_batch": "每批股票 stocks a batch",
-}
+__all__ = ["Section", "comparison_section", "data_sections", "flat_settings"]
 
 _MOST_ROWS = 240  # on the page; the CSV has all
 
@@ -41,6 +34,24 @@ class Section:
     def all_tables(self) -> tuple[Table, ...]:
         """Every table with a CSV."""
         return (*self.tables, *self.folded)
+
+
+def comparison_section(inputs: Inputs, exhibits: Sequence[Exhibit]) -> list[Section]:
+    """Return the account of all printed figures; nothing where none was compared."""
+    if inputs.run.simulated:
+        return []
+    counts = compared_table([(e.number, f"{e.zh} {e.en}", e.compared) for e in exhibits])
+    if counts is None:
+        return []
+    found = reason_table(inputs)
+    notes = (
+        "95 % 区间：即使毫无差别，约二十分之一也会超出；两边同在一段历史上，误差内不等于相同。"
+        "Intervals are of 95 %: one in twenty lies beyond by luck alone. Both sides saw one"
+        " history, so that within does not mean equal.",
+        *(() if found else ("原因未知。Reason unknown.",)),
+    )
+    tables = (counts, found) if found else (counts,)
+    return [Section("printed", "与研报之差", "Beside the printed report", tables, notes)]
 
 
 def data_sections(inputs: Inputs) -> list[Section]:
@@ -93,47 +104,6 @@ def data_sections(inputs: Inputs) -> list[Section]:
             ),
         ),
     ]
-
-
-def difference_reasons(inputs: Inputs) -> list[str]:
-    """Return known reasons why ours differ from the printed, from the facts of the run."""
-    run = inputs.run
-    if not any(m in REPORT_MODELS for m in inputs.models):
-        return []
-    if run.simulated:
-        return [
-            "本页为模拟数据：研报数字来自真实市场，两者之差没有意义。These data are simulated: the"
-            " printed numbers are of the real market, and the difference to them means nothing."
-        ]
-    out = [
-        "数据：研报用 Wind，本文用所列来源；指数成分、行业、ST、股本的来源不同。Data: the report"
-        " used Wind, this run the sources named below; members, industries, ST and shares differ."
-    ]
-    training = run.training
-    if training is not None and len(training):
-        facts = []
-        if "seed" in training:
-            seeds = sorted({str(s) for s in training["seed"]})
-            if seeds != ["0", "3407", "42"]:
-                facts.append(f"种子 seeds {', '.join(seeds)}（研报 printed: 0, 42, 3407）")
-        for key, words in _EFFORT.items():
-            if key in training and training[key].notna().any():
-                facts.append(f"{words} ≤ {training[key].max():,.0f}")
-        for key in ("year", "retrain"):
-            if key in training:
-                ends = sorted({str(y) for y in training[key]})
-                facts.append(f"训练截止 trained up to {', '.join(ends)}")
-        if facts:
-            out.append(f"训练 Training: {'; '.join(facts)}.")
-    dates = inputs.table("top_nav")["date"]
-    if len(dates):
-        first, last = str(dates.min())[:10], str(dates.max())[:10]
-        if first[:7] != REPORT_SPAN[0][:7] or last != REPORT_SPAN[1]:
-            out.append(
-                f"区间：本文 {first} 至 {last}，研报 {REPORT_SPAN[0]} 至 {REPORT_SPAN[1]}。"
-                f"Span: ours {first} to {last}, printed {REPORT_SPAN[0]} to {REPORT_SPAN[1]}."
-            )
-    return out
 
 
 def _checks(inputs: Inputs) -> tuple[tuple[Table, ...], tuple[str, ...]]:

@@ -39,6 +39,9 @@ class RunInfo:
         holds the learning curve; other columns are shown as they are.
     index_weights : sequence of str
         Pools whose own index weights the store holds; elsewhere the float cap stands in.
+    data : mapping
+        What is known of the store: ``format`` (of the source), ``vwap`` (how it was made),
+        ``st_inferred`` (stock-days whose ST is inferred).
     command : str
         The command that makes the run again.
     created : str
@@ -58,6 +61,7 @@ class RunInfo:
     ledgers: pd.DataFrame | None = None
     training: pd.DataFrame | None = None
     index_weights: Sequence[str] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     created: str = ""
     timings: pd.DataFrame | None = None

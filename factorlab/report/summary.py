@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,17 @@ from factorlab.report.inputs import Inputs
 from factorlab.report.names import EQUAL_WEIGHT, Both, pool_label
 from factorlab.report.tables import Column, Table, columns_for, format_number
 
-__all__ = ["SIGNIFICANCE", "Card", "Verdict", "cards", "rule_text", "summary_table", "verdict"]
+__all__ = [
+    "SIGNIFICANCE",
+    "Card",
+    "PoolLine",
+    "Verdict",
+    "cards",
+    "rule_text",
+    "statement",
+    "summary_table",
+    "verdict",
+]
 
 #: Share of wrong calls allowed over all models of the page.
 SIGNIFICANCE = 0.05
@@ -46,15 +57,28 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True)
+class PoolLine:
+    """One pool in a model's box: its names, verdict, key numbers and a small curve."""
+
+    zh: str
+    en: str
+    verdict: Verdict
+    figures: tuple[tuple[str, str, str], ...]
+    spark: str
+
+
+@dataclass(frozen=True)
 class Card:
-    """One model's box at the top: verdict, sentences, a small curve."""
+    """One model's box at the top: verdict, meaning, figures, a curve, a line a further pool."""
 
     model: str
     colour: str
     verdict: Verdict
+    statement: str
     figures: tuple[tuple[str, str, str], ...]
     sentences: tuple[str, ...]
     spark: str
+    pools: tuple[PoolLine, ...]
 
 
 def verdict(rank_ic: float, p: float, excess: float, steady: float, *, tests: int = 1) -> Verdict:
@@ -165,12 +189,101 @@ def cards(inputs: Inputs) -> list[Card]:
                 model,
                 inputs.colour(model),
                 _judge(inputs, facts, model, pool),
+                _statement(inputs, facts, model, pool),
                 figures,
                 tuple(_sentences(inputs, facts, model, pool)),
                 _spark(inputs, model, pool),
+                tuple(_pool_lines(inputs, model, inputs.pools[1:])),
             )
         )
     return out
+
+
+def _pool_lines(inputs: Inputs, model: str, pools: Sequence[str]) -> list[PoolLine]:
+    out = []
+    for pool in pools:
+        facts = _facts(inputs, model, pool)
+        if facts is None:
+            continue
+        excess = facts.get("annual_excess_ratio", math.nan)
+        figures = (
+            ("RankIC", "", format_number(facts.get("rank_ic", math.nan), "ic")),
+            ("超额", "excess", format_number(excess, "pct1") + " %"),
+        )
+        judged = _judge(inputs, facts, model, pool)
+        out.append(PoolLine(*pool_label(pool), judged, figures, _spark(inputs, model, pool)))
+    return out
+
+
+def statement(
+    key: str, rank_ic: float, p: float, excess: tuple[float, float], won: str, horizon: int
+) -> str:
+    """Say a verdict in plain words with the figures behind it, in both languages.
+
+    Parameters
+    ----------
+    key : str
+        That of the verdict.
+    rank_ic, p : float
+        Mean RankIC and its p-value.
+    excess : (float, float)
+        The top group's annual excess over the members' total-return stand-in and over their
+        equal-weighted mean; NaN where there are no groups.
+    won : str
+        Periods that beat the equal-weighted mean, such as ``5/7``; empty where not known.
+    horizon : int
+        Sessions of a return.
+    """
+    if key == "no_data":
+        return "没有可用的 RankIC，无法判断。There is no RankIC to judge by."
+    shown, ic = format_number(p, "p"), format_number(rank_ic, "ic")
+    equals = "" if shown.startswith("<") else "= "
+    zh, en = {
+        "null": ("看不出得分与其后收益有关", "Scores show no relation to later returns"),
+        "reversed": (
+            "得分高的股票其后收益反而更低",
+            "Stocks with high scores earned less afterwards",
+        ),
+        "weak": (
+            "得分高的股票其后收益略高",
+            "Stocks with high scores earned slightly more afterwards",
+        ),
+    }.get(key, ("得分高的股票其后收益更高", "Stocks with high scores earned more afterwards"))
+    zh += f"（{horizon} 日 RankIC {ic}，p {equals}{shown}）"
+    en += f" (RankIC over {horizon} sessions {ic}, p {equals}{shown})"
+    if all(math.isfinite(x) for x in excess):
+        beaten = [x > 0 for x in excess]
+        words = {
+            (True, True): (
+                "跑赢成员全收益替代与成员等权",
+                "beat both the members' total-return stand-in and their equal-weighted mean",
+            ),
+            (True, False): (
+                "跑赢成员全收益替代，未跑赢成员等权",
+                "beat the members' total-return stand-in, not their equal-weighted mean",
+            ),
+            (False, True): (
+                "跑赢成员等权，未跑赢成员全收益替代",
+                "beat the members' equal-weighted mean, not their total-return stand-in",
+            ),
+            (False, False): (
+                "未跑赢成员全收益替代与成员等权",
+                "beat neither the members' total-return stand-in nor their equal-weighted mean",
+            ),
+        }[beaten[0], beaten[1]]
+        zh += f"；TOP 组{words[0]}" + (f"，{won} 个区间跑赢等权" if won else "")
+        en += f"; its top group {words[1]}" + (f", the latter in {won} periods" if won else "")
+    return f"{zh}。{en}."
+
+
+def _statement(inputs: Inputs, facts: dict[str, float], model: str, pool: str) -> str:
+    equal = inputs.excess_over(pool, EQUAL_WEIGHT)
+    years = [v for (m, period), v in equal.items() if m == model and period != "full"]
+    keys = ("rank_ic", "nw_p", "total_return_excess_ratio", "equal_weight_excess")
+    rank_ic, p, *excess = (facts.get(k, math.nan) for k in keys)
+    won = f"{sum(v > 0 for v in years)}/{len(years)}" if years else ""
+    judged = _judge(inputs, facts, model, pool)
+    return statement(judged.key, rank_ic, p, (excess[0], excess[1]), won, inputs.horizon)
 
 
 def _facts(inputs: Inputs, model: str, pool: str) -> dict[str, float] | None:

@@ -13,10 +13,12 @@ import pandas as pd
 
 from factorlab.report.names import HEADS, MODES, SOURCES, pool_label
 
-__all__ = ["Cell", "Chart", "Column", "Table", "columns_for", "format_number"]
+__all__ = ["WITHIN", "Cell", "Chart", "Column", "Table", "columns_for", "format_number"]
 
 _TEXT_KINDS = ("text", "model", "pool", "mode", "source", "label")
 _MISSING = "–"
+#: Shown for a printed figure within the interval of ours.
+WITHIN = "≈"
 _TALL = 60
 
 
@@ -26,8 +28,9 @@ class Column:
 
     Kinds: ``ic`` (3 decimals), ``num`` (2), ``num1`` (1), ``pct`` (decimal shown in %, 2
     decimals), ``pct1`` (1), ``p`` (p-value), ``int``, ``short`` (as many digits as it has), ``row``
-    (the kind stands in the table's `row_kinds`), and the text kinds ``text``, ``model``, ``pool``,
-    ``mode``, ``source``, ``label``.
+    (the kind stands in the table's `row_kinds`), ``beyond:KIND`` (a distance outside an interval,
+    0 shown as ≈), and the text kinds ``text``, ``model``, ``pool``, ``mode``, ``source``,
+    ``label``.
     """
 
     key: str
@@ -56,10 +59,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a workbook draws of a table: ``lines`` down its columns, or ``bars`` along its rows."""
+    """What a workbook draws of a table.
+
+    Parameters
+    ----------
+    kind : {'lines', 'bars', 'curves'}
+        Columns `keys` down the dates of the first column; along the rows, a series a row; or the
+        second of two `keys` against the first.
+    keys : tuple of str
+    title : str
+        By default that of the table.
+    by : tuple of str
+        Of ``curves``: the columns that name a series; each value of the first has its own chart.
+    """
 
     kind: str
     keys: tuple[str, ...]
+    title: str = ""
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +99,13 @@ class Table:
     blocks_of : sequence of int
         Block of each row; rows of a block stay together when sorted. Empty: each row alone.
     shade : sequence of str
-        Keys of number columns shaded by value (-1..1).
+        Keys of number columns shaded by value.
     shown : int, optional
         Rows on the page where the CSV holds more.
-    chart : Chart, optional
+    chart : Chart or sequence of Chart, optional
         Drawn by the workbook; the page has its drawings.
+    shade_at : float
+        Absolute value from which a shade is the darkest.
     """
 
     name: str
@@ -98,7 +117,15 @@ class Table:
     blocks_of: Sequence[int] = ()
     shade: Sequence[str] = ()
     shown: int | None = None
-    chart: Chart | None = None
+    chart: Chart | Sequence[Chart] | None = None
+    shade_at: float = 1.0
+
+    @property
+    def all_charts(self) -> tuple[Chart, ...]:
+        """Every chart of the table."""
+        if self.chart is None:
+            return ()
+        return (self.chart,) if isinstance(self.chart, Chart) else tuple(self.chart)
 
     @property
     def file(self) -> str:
@@ -140,6 +167,13 @@ class Table:
         zh, en = words.get(column.kind, self.labels).get(text, (text, ""))
         return zh, "" if en == zh else en
 
+    def kind_of(self, column: Column, row: int) -> str:
+        """Return the kind of a number column's cell in `row`."""
+        own = self.row_kinds[row] if self.row_kinds else ""
+        if column.kind == "row":
+            return own
+        return f"beyond:{column.kind}" if own.startswith("beyond:") else column.kind
+
     def _cell(self, column: Column, value: object, row: int) -> Cell:
         if column.is_text:
             text = _text(value)
@@ -151,10 +185,12 @@ class Table:
             model = text if column.kind == "model" else ""
             header = column.kind in ("model", "pool")
             return Cell(zh, text, css, en, header, model)
-        kind = self.row_kinds[row] if column.kind == "row" else column.kind
+        kind = self.kind_of(column, row)
         css = f"n {column.css}"
+        if kind.startswith("beyond:") and format_number(value, kind) not in (WITHIN, _MISSING):
+            css += " out"
         if column.key in self.shade:
-            css += _shade(value)
+            css += _shade(value, self.shade_at)
         return Cell(format_number(value, kind), _value(value), css.strip())
 
 
@@ -175,6 +211,11 @@ def format_number(value: object, kind: str) -> str:
     x = float(value)
     if not math.isfinite(x):
         return _MISSING
+    if kind.startswith("beyond:"):
+        if x == 0.0:
+            return WITHIN
+        text = format_number(x, kind.removeprefix("beyond:"))
+        return text if text.startswith("-") else f"+{text}"
     if kind == "ic":
         return _fixed(x, 3)
     if kind == "num4":
@@ -219,9 +260,9 @@ def _value(value: object) -> str:
     return _text(value)
 
 
-def _shade(value: object) -> str:
+def _shade(value: object, darkest: float) -> str:
     if not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
         return ""
-    x = max(-1.0, min(1.0, float(value)))
+    x = max(-1.0, min(1.0, float(value) / darkest))
     step = round(abs(x) * 8)
     return f" {'hot' if x >= 0 else 'cold'}{step}" if step else ""

@@ -20,6 +20,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from factorlab.errors import ConfigError, did_you_mean
+from factorlab.report.dictionary import DICTIONARY
 from factorlab.report.exhibit import Exhibit, csv_stem
 from factorlab.report.figures import Drawing, Legend
 from factorlab.report.labels_font import label_families
@@ -81,6 +82,12 @@ def links(kinds: Sequence[str], exhibits: Sequence[Exhibit]) -> list[Link]:
         out.append(
             Link("工作簿，每张图表一页", "workbook, a sheet an exhibit", ((WORKBOOK, "xlsx"),))
         )
+    address = f"{DICTIONARY}.csv"
+    out.append(
+        Link(
+            "各 CSV 每一列的含义与单位", "what each column of each CSV means", ((address, address),)
+        )
+    )
     for e in exhibits:
         files: list[tuple[str, str]] = []
         if "figures" in kinds:

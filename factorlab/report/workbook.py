@@ -8,7 +8,6 @@ import numbers
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from factorlab.report.exhibit import Exhibit
 from factorlab.report.names import SIMULATED
 from factorlab.report.provenance import Section
 from factorlab.report.run_info import RunInfo
-from factorlab.report.tables import Column, Table
+from factorlab.report.tables import WITHIN, Column, Table
+from factorlab.report.workbook_charts import CHART_ROWS, Placed, chart_rows, charts
 
 __all__ = ["sheet_names", "write_workbook"]
 
@@ -36,6 +36,8 @@ FORMATS = {
     "short": "General",
     "exp": "0.0E+00",
 }
+# How far a printed figure lies outside an interval: 0 is within.
+FORMATS |= {f"beyond:{k}": f'+{f};-{f};"{WITHIN}"' for k, f in FORMATS.items() if "0" in f}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\']")
 _NAME_LENGTH = 31  # Excel's own limits
@@ -69,16 +71,6 @@ _SHORT = {
     "25": "csi1000 enhanced",
     "26": "enhancement",
 }
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """Where a table's head and rows lie in its sheet."""
-
-    table: Table
-    head: int
-    first: int
-    last: int
 
 
 def sheet_names(exhibits: Sequence[Exhibit]) -> dict[str, str]:
@@ -195,7 +187,11 @@ class _Writer:
         at = 3
         placed = []
         widths: dict[int, int] = {}
+        # Charts stand beside the short tables and above the daily ones, which may be wide.
+        short = [t for t in tables if t.shown != 0]
         for table in tables:
+            if short and table.shown == 0:
+                at = max(at, 4 + chart_rows(tables))
             if table.title:
                 sheet.write_string(at, 0, table.title, self.bold)
                 at += 1
@@ -208,10 +204,12 @@ class _Writer:
             sheet.set_column(column, column, min(max(width + 1, 8), 44))
         if placed:
             sheet.freeze_panes(placed[0].first, 1)
-            beside = max(len(t.columns) for t in tables) + 1
+            beside = max(len(t.columns) for t in short or tables) + 1
             row = 3
             for p in placed:
-                row += self._chart(sheet, name, p, row, beside)
+                for chart in charts(self.book, name, p, SIMULATED if simulated else ""):
+                    sheet.insert_chart(row, beside, chart)
+                    row += CHART_ROWS
 
     def holdings(self, name: str, pool: str, simulated: bool, frame: pd.DataFrame) -> None:
         """Write one sheet of holdings, newest week first."""
@@ -281,7 +279,7 @@ class _Writer:
         sheet.set_column(0, 0, 40)
         sheet.set_column(1, 1, 90)
 
-    def _table(self, sheet: Any, table: Table, at: int, widths: dict[int, int]) -> _Placed:
+    def _table(self, sheet: Any, table: Table, at: int, widths: dict[int, int]) -> Placed:
         for j, column in enumerate(table.columns):
             text = column.is_text
             sheet.write_string(at, j, column.zh, self.head if text else self.head_right)
@@ -295,10 +293,9 @@ class _Writer:
                 self._words(sheet, table, column, values, (first, j), widths)
             else:
                 for i, value in enumerate(values):
-                    kind = table.row_kinds[i] if column.kind == "row" else column.kind
-                    self._number(sheet, first + i, j, value, kind)
+                    self._number(sheet, first + i, j, value, table.kind_of(column, i))
                 widths[j] = max(widths.get(j, 0), 9)
-        return _Placed(table, at, first, first + len(frame) - 1)
+        return Placed(table, at, first, first + len(frame) - 1)
 
     def _words(
         self,
@@ -333,54 +330,6 @@ class _Writer:
                 sheet.write_number(row, j, float(value), form)
         elif value is not None:
             sheet.write_string(row, j, str(value))
-
-    def _chart(self, sheet: Any, name: str, placed: _Placed, row: int, column: int) -> int:
-        """Draw a table's chart; return the rows it takes."""
-        table, keys = placed.table, [c.key for c in placed.table.columns]
-        if table.chart is None or placed.last < placed.first:
-            return 0
-        shown = [keys.index(k) for k in table.chart.keys if k in keys]
-        kind = {"lines": "line", "bars": "column"}[table.chart.kind]
-        chart = self.book.add_chart({"type": kind})
-        if kind == "line":
-            for j in shown:
-                chart.add_series(
-                    {
-                        "name": [name, placed.head, j],
-                        "categories": [name, placed.first, 0, placed.last, 0],
-                        "values": [name, placed.first, j, placed.last, j],
-                        "line": {"width": 1.25},
-                    }
-                )
-            axis = {"date_axis": True, "num_format": "yyyy", "major_unit": 1}
-            chart.set_x_axis({**axis, "major_unit_type": "years", "label_position": "low"})
-            chart.set_y_axis({"num_format": "0.00", "min": _floor(table, table.chart.keys)})
-        else:
-            lines = range(placed.first, placed.last + 1)
-            if "source" in table.frame:
-                ours = (table.frame["source"] == "ours").tolist()
-                lines = [i for i, own in zip(lines, ours, strict=False) if own]  # type: ignore[assignment]
-            for i in lines:
-                chart.add_series(
-                    {
-                        "name": [name, i, 0],
-                        "categories": [name, placed.head, shown[0], placed.head, shown[-1]],
-                        "values": [name, i, shown[0], i, shown[-1]],
-                    }
-                )
-            percent = table.columns[shown[0]].kind.startswith("pct")
-            chart.set_x_axis({"label_position": "low"})
-            chart.set_y_axis({"num_format": "0%" if percent else "0.00"})
-        chart.set_legend({"position": "bottom"})
-        chart.set_size({"width": 860, "height": 400})
-        sheet.insert_chart(row, column, chart)
-        return 21
-
-
-def _floor(table: Table, keys: Sequence[str]) -> float:
-    """Return a round value below all curves, for an axis that need not start at 0."""
-    low = float(table.frame[list(keys)].min().min())
-    return math.floor(10 * low) / 10 if math.isfinite(low) else 0.0
 
 
 def _width(text: str) -> int:

@@ -69,6 +69,10 @@ class Job:
         """Which loss it is trained with."""
         return self.spec.loss
 
+    def criterion(self, score: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Return the loss of one date's scores."""
+        return LOSSES[self.loss](score, label, **self.spec.loss_options)
+
     def network(self) -> nn.Module:
         """Return the untrained network."""
         return build_model(self.spec.model, self.spec.options)
@@ -77,6 +81,7 @@ class Job:
         """Return the hash of everything that decides the weights, given what all jobs share."""
         own: list[Any] = [self.spec.model, self.spec.loss]
         own += [dict(self.spec.options), dict(self.spec.training)]
+        own += [dict(self.spec.loss_options)] if self.spec.loss_options else []
         if "." in self.spec.model:
             # A network of the user's own: its code decides the weights too.
             module = sys.modules[import_model(self.spec.model).__module__]
@@ -306,7 +311,7 @@ class Trainer:
         batch = self.data.batch(t, columns, self.device, self.fitted)
         target = torch.from_numpy(label.astype(np.float32)).to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = LOSSES[self.job.loss](self.model(batch.x, batch.size), target)
+        loss = self.job.criterion(self.model(batch.x, batch.size), target)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
@@ -340,7 +345,7 @@ class Trainer:
             score = self.score(int(t))
             target = torch.from_numpy(label.astype(np.float32))
             where = torch.from_numpy(known)
-            losses.append(float(LOSSES[self.job.loss](score[where], target[where])))
+            losses.append(float(self.job.criterion(score[where], target[where])))
             rho, _ = spearman_rows(score.double().numpy()[None], label[None])
             rank_ic.append(float(rho[0]))
         finite = [r for r in rank_ic if math.isfinite(r)]

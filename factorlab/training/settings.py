@@ -13,6 +13,7 @@ __all__ = [
     "MODEL_NAMES",
     "NOT_DECISIVE",
     "REPORT_MODELS",
+    "WHICH_TRAININGS",
     "ModelSettings",
     "TrainingSettings",
 ]
@@ -23,9 +24,15 @@ MODEL_NAMES = ("GRU", "DecompGRU", "MeanGRU", "CrossGRU", "CrossGRU-2", "DLinear
 REPORT_MODELS = ("GRU", "DecompGRU")
 # Networks whose size depends on the length of the window.
 _WINDOW_MODELS = ("DLinear",)
+# Those whose inputs are named after the six fields.
+_SIX_FIELDS = ("LightGBM",)
 LOSS_NAMES = ("ic", "mse")
+_LOSS_OPTIONS: dict[str, tuple[str, ...]] = {"ic": (), "mse": ("tau", "alpha")}
 # What decides where, how fast and how visibly a training runs, not what comes out.
 NOT_DECISIVE = ("device", "workers", "threads", "tensorboard")
+# What decides which trainings there are, not what comes out of one: a run may gain seeds and
+# retrainings later and keeps what is trained.
+WHICH_TRAININGS = ("seeds", "retrain_every")
 # What a model may set for itself; the rest decides which dates and data all of them share.
 OWN = (
     "max_epochs",
@@ -170,6 +177,9 @@ class ModelSettings:
         Settings of the network, such as ``padding = "zero"`` of DecompGRU.
     training : mapping of str to bool, int, float or str
         Settings of [training] that this model does not share, such as ``learning_rate``.
+    loss_options : mapping of str to float
+        Of the weighted MSE: ``tau``, where the long side begins, and ``alpha``, how much more it
+        weighs; 0 gives the plain MSE.
     """
 
     model: str = "DecompGRU"
@@ -177,6 +187,7 @@ class ModelSettings:
     name: str = ""
     options: Mapping[str, Scalar] = field(default_factory=dict)
     training: Mapping[str, Scalar] = field(default_factory=dict)
+    loss_options: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key, value, known in (
@@ -194,6 +205,15 @@ class ModelSettings:
                     f"`models.training` must hold only {', '.join(OWN)}; got {key!r}"
                     f"{did_you_mean(key, OWN)}"
                 )
+        mine = _LOSS_OPTIONS[self.loss]
+        for key, number in self.loss_options.items():
+            if key not in mine:
+                raise ConfigError(
+                    f"`models.loss_options` must hold only what the loss '{self.loss}' has:"
+                    f" {', '.join(mine) or 'nothing'}; got {key!r}{did_you_mean(key, mine)}"
+                )
+            if not number >= 0:
+                raise ConfigError(f"`models.loss_options.{key}` must be at least 0; got {number}")
         if not self.name:
             short = self.model.rpartition(".")[2]
             object.__setattr__(self, "name", f"{short}-{self.loss.upper()}")
@@ -202,11 +222,29 @@ class ModelSettings:
                 f"`models.name` must be usable as a file name, without '@'; got {self.name!r}"
             )
 
-    def for_windows(self, look_back: int) -> ModelSettings:
-        """Return the settings for windows of `look_back` sessions."""
-        if self.model not in _WINDOW_MODELS or "look_back" in self.options:
+    def for_windows(self, look_back: int, fields: int = 6) -> ModelSettings:
+        """Return the settings for windows of `look_back` sessions and `fields` channels.
+
+        A network of the user's own is told neither: it has what its options say.
+
+        Raises
+        ------
+        ConfigError
+            If the model cannot read other channels than the report's six.
+        """
+        if "." in self.model:
             return self
-        return dataclasses.replace(self, options={**self.options, "look_back": look_back})
+        told = {}
+        if self.model in _WINDOW_MODELS:
+            told["look_back"] = look_back
+        if fields != 6:
+            if self.model in _SIX_FIELDS:
+                raise ConfigError(
+                    f"`features.channels` must be 'bars' for {self.model}; got {fields} channels;"
+                    " leave the model or the setting out"
+                )
+            told["fields"] = fields
+        return dataclasses.replace(self, options={**told, **self.options}) if told else self
 
     def own(self, shared: TrainingSettings) -> TrainingSettings:
         """Return the settings this model is trained with.

@@ -11,7 +11,7 @@ import torch
 from factorlab.errors import TrainingError
 from factorlab.models.boosted import BoostedTrees, window_summaries
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import LOSSES, Job, Trainer
+from factorlab.training.fit import Job, Trainer
 from factorlab.training.settings import TrainingSettings
 
 __all__ = ["TreeTrainer"]
@@ -61,7 +61,7 @@ class TreeTrainer(Trainer):
         self._score += self.trees.predict(self._summaries, self.epoch)
         tick(len(days), self._note())
         score, label = (torch.from_numpy(a.astype(np.float32)) for a in (self._score, self._label))
-        return [float(LOSSES[self.job.loss](score[a:b], label[a:b])) for a, b in self._bounds]
+        return [float(self.job.criterion(score[a:b], label[a:b])) for a, b in self._bounds]
 
     def _gather(self, days: np.ndarray) -> None:
         """Summarise the windows of all rows, and score them with the trees there are."""
@@ -79,8 +79,10 @@ class TreeTrainer(Trainer):
                 label = label - label.mean()
                 weight = np.ones(len(label))
             else:
-                # As in `weighted_mse_loss`: a label above 1 weighs up to twice as much.
-                weight = 2.0 / (1.0 + np.exp(-np.maximum(label - 1.0, 0.0)))
+                # As in `weighted_mse_loss`: with its defaults, a label above 1 weighs up to twice.
+                options = {"tau": 1.0, "alpha": 2.0, **self.job.spec.loss_options}
+                beyond = np.maximum(label - options["tau"], 0.0)
+                weight = 1.0 + options["alpha"] * (1.0 / (1.0 + np.exp(-beyond)) - 0.5)
             start = self._bounds[-1][1] if self._bounds else 0
             self._bounds.append((start, start + len(label)))
             labels.append(label)

@@ -80,6 +80,8 @@ def made_of(
         span; ``versions``.
     """
     training = dataclasses.asdict(dataclasses.replace(settings, seeds=(seed,)))
+    # How often a run trains again says nothing of one training.
+    training.pop("retrain_every")
     config: dict[str, Any] = {
         "models": [dataclasses.asdict(spec)],
         "training": {k: v for k, v in training.items() if k not in NOT_DECISIVE},
@@ -254,7 +256,7 @@ def score_session(
             f"`store` must have the fields {', '.join(_READ)} to score; got none of"
             f" {', '.join(lacking)} in {store.path}; ingest a source that has them"
         )
-    need = max(features.look_back, universe.look_back)
+    need = max(features.look_back + features.sessions_before, universe.look_back)
     if t + 1 < need:
         raise StoreError(
             f"`store` must hold the {need} sessions of a window up to {store.dates[t]}; got"

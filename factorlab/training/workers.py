@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -122,8 +123,12 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self._pool is not None:
+            if kind is not None and issubclass(kind, KeyboardInterrupt):
+                # Whoever pressed Ctrl-C does not wait for an epoch to end.
+                for child in multiprocessing.active_children():
+                    child.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._stack.close()
 
@@ -259,6 +264,8 @@ def _start(spec: DataSpec, threads: int, messages: Any) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    # Ctrl-C reaches every process of a terminal: the one that started this one acts on it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_threads(threads)
     _here["spec"], _here["progress"] = spec, _Sender(messages)
 

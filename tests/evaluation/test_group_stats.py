@@ -17,7 +17,9 @@ from factorlab.evaluation.group_stats import (
     hit_rate,
     long_short,
     monotonicity,
+    period_mean,
 )
+from factorlab.evaluation.schedule import Period
 from factorlab.panel import Panel
 from tests.evaluation.fake_store import FakeStore, random_market
 from tests.evaluation.test_groups import run, worked_market
@@ -53,6 +55,29 @@ def test_hit_rate_counts_holding_periods_that_are_known() -> None:
     rate, periods = hit_rate(level, other, np.array([0, 2, 3, 4, 5]))
     assert (rate, periods) == (1 / 3, 3)  # a gain, a tie that is no hit, a loss, an unknown one
     assert np.isnan(hit_rate(level, other, np.array([0]))[0])
+
+
+def test_a_period_holds_the_trades_after_its_base_up_to_its_last_close() -> None:
+    values, rows = np.array([0.1, 0.2, NAN, 0.6]), np.array([10, 15, 18, 20])
+    assert period_mean(values, rows, Period("2020", False, 10, 20)) == pytest.approx(0.4)
+    assert period_mean(values, rows, Period("2020", False, 9, 10)) == pytest.approx(0.1)
+    assert np.isnan(period_mean(values, rows, Period("2020", False, 20, 30)))
+
+
+def test_turnover_by_year_pools_to_that_of_the_span() -> None:
+    store = random_market()
+    score = np.random.default_rng(3).standard_normal(store.data["close"].shape)
+    settings = replace(SETTINGS, start="2020-11-02", end="2022-01-21")
+    tables = evaluate(store, {"x": Panel(score, store.dates, store.assets)}, settings).tables
+    # The build of the first trade is no turnover.
+    years = tables["schedule"]["trade_date"].iloc[1:].dt.year.value_counts()
+    assert len(years) == 3 and len(tables["top_yearly"])
+    for key, own in tables["top_yearly"].groupby(["pool", "mode"]):
+        by = own.set_index("period")["one_way_turnover"]
+        summary = tables["top_summary"].set_index(["pool", "mode"]).loc[key]
+        assert by["full"] == pytest.approx(summary["one_way_turnover"], rel=1e-12)
+        pooled = sum(by[p] * years[int(p[:4])] for p in by.index if p != "full") / years.sum()
+        assert pooled == pytest.approx(by["full"], rel=1e-12)
 
 
 def test_capacity_by_hand() -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from factorlab.report import build_report
-from factorlab.report.summary import verdict
+from factorlab.report.inputs import Inputs
+from factorlab.report.reference import load_printed
+from factorlab.report.summary import cards, statement, verdict
 from tests.report.pages import read_page
 from tests.report.synthetic import synthetic_run, synthetic_tables
 
@@ -82,3 +84,46 @@ def test_yearly_total_return_excess_compounds_to_the_whole(tmp_path):
     full, *years = (float(v) for _, v in row[2:])
     n = int(tables["top_summary"]["n_returns"].iloc[0])
     assert np.prod([1 + y for y in years]) == pytest.approx((1 + full) ** (n / 252), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("skill", "words"),
+    [
+        (0.1, "得分高的股票其后收益更高（10 日 RankIC"),
+        (-0.2, "得分高的股票其后收益反而更低（10 日 RankIC"),
+        (1e-4, "看不出得分与其后收益有关（10 日 RankIC"),
+    ],
+)
+def test_a_card_says_its_verdict_in_words_and_has_a_line_a_pool(skill, words):
+    pools = ("all_share", "csi300", "空池")
+    tables = synthetic_tables(["f"], pools, skill=skill, empty_pools=("空池",))
+    inputs = Inputs(synthetic_run(["f"]), tables, load_printed())
+    (card,) = cards(inputs)
+    assert card.statement.startswith(words)
+    shown = {line.zh: line for line in card.pools}
+    assert list(shown) == ["沪深300", "空池"]
+    assert shown["沪深300"].verdict.key == card.verdict.key
+    (row,) = tables["ic_summary"].query("pool == 'csi300' and horizon == 10")["rank_ic"]
+    assert shown["沪深300"].figures[0] == ("RankIC", "", f"{row:.3f}")
+    # A curve of 30 units, and none where there are no stocks.
+    points = [tuple(map(float, p.split(","))) for p in shown["沪深300"].spark.split()]
+    assert len(points) > 50 and all(0 <= x <= 120 and 0 <= y <= 30 for x, y in points)
+    assert shown["空池"].spark == "" and shown["空池"].verdict.key == "no_data"
+
+
+@pytest.mark.parametrize(
+    ("excess", "words"),
+    [
+        ((0.1, 0.1), "beat both the members' total-return stand-in and their equal-weighted mean"),
+        ((0.1, -0.1), "beat the members' total-return stand-in, not their equal-weighted mean"),
+        ((-0.1, 0.1), "beat the members' equal-weighted mean, not their total-return stand-in"),
+        ((-0.1, 0.0), "beat neither"),
+    ],
+)
+def test_a_statement_says_what_was_beaten(excess, words):
+    text = statement("works", 0.1, 1e-5, excess, "5/7", 10)
+    assert words in text and "RankIC over 10 sessions 0.100, p <0.001" in text
+    assert "5/7" in text
+    alone = statement("predicts", 0.1, 0.01, (NAN, NAN), "", 20)
+    assert "top group" not in alone and "p = 0.010" in alone
+    assert "no RankIC" in statement("no_data", NAN, NAN, (NAN, NAN), "", 10)

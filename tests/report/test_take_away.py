@@ -126,6 +126,114 @@ def test_excel_draws_curves_and_bars(book):
     assert _sheet(book, "13 ")._charts == []
 
 
+def _cells(reference):
+    """Return the sheet and the corners of a reference such as ``'8 IC'!$B$5:$C$5``."""
+    sheet, cells = reference.rsplit("!", 1)
+    return sheet.strip("'"), cells.replace("$", "")
+
+
+def _read(book, reference):
+    name, cells = _cells(reference)
+    return [c.value for row in book[name][cells] for c in row]
+
+
+@pytest.mark.parametrize("start", ["8 IC", "9 IC"])
+def test_excel_draws_rank_ic_by_pool_and_its_sums(book, whole, start):
+    from openpyxl.chart import BarChart, LineChart
+
+    sheet = _sheet(book, start)
+    bars, *lines = sheet._charts
+    assert isinstance(bars, BarChart) and [type(c) for c in lines] == [LineChart] * 2
+    assert _title(bars) == "各股票池 RankIC by pool"
+    assert [_title(c) for c in lines] == ["中证全指 CSI All Share", "沪深300 CSI 300"]
+    stem = f"exhibit_{int(start[0]):02d}"
+    main = pd.read_csv(whole / f"{stem}.csv", encoding="utf-8-sig")
+    main = main.set_index(["factor", "pool"])["rank_ic"]
+    for series in bars.series:
+        (model,) = [
+            c.value
+            for row in [book[sheet.title][_cells(series.tx.strRef.f)[1]]]
+            for c in (row if isinstance(row, tuple) else (row,))
+        ]
+        drawn = _read(book, series.val.numRef.f)
+        assert drawn == pytest.approx([main[model, "all_share"], main[model, "csi300"]])
+        assert _read(book, series.cat.strRef.f if series.cat.strRef else series.cat.numRef.f) == [
+            "中证全指",
+            "沪深300",
+        ]
+    # The last point of a curve is the sum of all daily values.
+    daily = synthetic_tables(MODELS, ("all_share", "csi300"))["ic_daily"]
+    mine = daily[(daily["factor"] == MODELS[1]) & (daily["pool"] == "csi300")]
+    mine = mine[mine["horizon"] == (10 if start[0] == "8" else 20)]
+    assert _read(book, lines[1].series[1].val.numRef.f)[-1] == pytest.approx(mine["rank_ic"].sum())
+
+
+def _title(chart):
+    return "".join(r.t for p in chart.title.tx.rich.p for r in p.r)
+
+
+def test_charts_lie_beside_short_tables_and_above_daily_ones(book):
+    for start in ("8 IC", "11 ", "12 ", "14 "):
+        sheet = _sheet(book, start)
+        (daily,) = [
+            c.row for row in sheet.iter_rows(max_col=1) for c in row if c.value == "日期"
+        ] or [None]
+        bottoms = [c.anchor._from.row + 21 for c in sheet._charts]
+        assert sorted(bottoms) == bottoms and len(set(bottoms)) == len(bottoms)
+        for chart in sheet._charts:
+            place = chart.anchor._from
+            # No cell with a value lies under its upper left corner.
+            assert sheet.cell(place.row + 1, place.col + 1).value is None
+            assert daily is None or bottoms[-1] <= daily
+
+
+def test_learning_curves_are_drawn_a_model_a_chart(tmp_path):
+    from openpyxl.chart import ScatterChart
+
+    curve = [
+        {"epoch": e, "loss": 1.0 / (e + 1), "validation_loss": 1.0, "rank_ic": 0.01 * e}
+        for e in range(3)
+    ]
+    run = synthetic_run(MODELS)
+    training = run.training.copy()
+    training["curve"] = [curve for _ in range(len(training))]
+    run = replace(run, training=training)
+    tables = synthetic_tables(MODELS, ("csi300",))
+    out = build_report(run, tables, tmp_path / "r", files=["workbook"]).parent
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        book = openpyxl.load_workbook(out / "workbook.xlsx")
+    sheet = _sheet(book, "T ")
+    assert [type(c) for c in sheet._charts] == [ScatterChart] * 4
+    titles = [_title(c) for c in sheet._charts]
+    assert titles == [
+        f"{what} {m}"
+        for what in ("训练损失 training loss", "验证RankIC validation RankIC")
+        for m in MODELS
+    ]
+    series = sheet._charts[3].series
+    assert len(series) == 2  # two retrainings of one seed
+    assert _read(book, series[1].yVal.numRef.f) == pytest.approx([0.0, 0.01, 0.02])
+    assert _read(book, series[1].xVal.numRef.f) == [1, 2, 3]
+
+
+def test_a_simulated_workbook_marks_its_charts(tmp_path):
+    run, tables = synthetic_run(["a"], simulated=True), synthetic_tables(["a"], ("csi300",))
+    out = build_report(run, tables, tmp_path / "r", files=["workbook"]).parent
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        book = openpyxl.load_workbook(out / "workbook.xlsx")
+    drawn = [c for sheet in book for c in sheet._charts]
+    assert len(drawn) > 4 and all(_title(c).startswith("模拟数据 simulated") for c in drawn)
+
+
+def test_distances_outside_an_interval_show_within_as_such(book):
+    sheet = _sheet(book, "8 IC")
+    heads = {sheet.cell(5, j).value: j for j in range(1, 20)}
+    cell = sheet.cell(6, heads["beyond sampling error by"])
+    assert isinstance(cell.value, (int, float)) and cell.number_format == '+0.0%;-0.0%;"≈"'
+
+
 def test_words_are_never_formulas(tmp_path):
     evil = ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://a.b","c")', "\t=1", "{=1}"]
     columns = (Column("name", "=zh", "+en"), Column("value", "@值", "=en", "num"))

@@ -1,0 +1,427 @@
+"""Studies: variants of a run's settings, measured on years that no published result is measured on.
+
+A study is where settings are chosen. It refuses a span whose returns reach into the evaluation of
+the run it varies, so that what a run prints was never seen while its settings were chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from factorlab.errors import ConfigError, did_you_mean
+from factorlab.files import replacing, write_json
+from factorlab.pipeline.outcome import RunResult, digest
+from factorlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from factorlab.config import RunConfig
+    from factorlab.market.store import Store
+    from factorlab.training.data import TrainingData
+    from factorlab.training.fit import Job
+    from factorlab.training.settings import TrainingSettings
+
+__all__ = ["Study", "Variant", "load_study", "run_study"]
+
+_SECTIONS = ("universe", "features", "labels", "training")
+_VARIANT_KEYS = ("name", "model", "reference", *_SECTIONS)
+_STUDY_KEYS = ("base", "start", "end", "stride", "seeds", "pool", "horizon", "variants")
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a study.
+
+    Attributes
+    ----------
+    name : str
+    config : RunConfig
+        Whole settings: one model, the study's span and seeds.
+    changes : dict
+        What the file writes of them.
+    reference : str
+        The variant it is compared with; its own name for none.
+    """
+
+    name: str
+    config: RunConfig
+    changes: dict[str, Any]
+    reference: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study trains, and where it measures.
+
+    Attributes
+    ----------
+    start, end : str
+        Signals of this span are scored, except the last whose returns would end after it.
+    stride : int
+        Every so many sessions.
+    pool : str
+    horizon : int
+        Sessions of the raw return that scores are correlated with.
+    variants : tuple of Variant
+    """
+
+    start: str
+    end: str
+    stride: int
+    pool: str
+    horizon: int
+    variants: tuple[Variant, ...]
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study from a TOML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``base`` (a run's settings file, beside it), ``start``, ``end``, ``seeds`` and
+        ``[[variants]]``, each with a ``name``, a ``model`` table and what it changes in
+        [universe], [features], [labels] and [training]; optional ``stride`` (5), ``pool``
+        (all_share), ``horizon`` (10), and a variant's ``reference`` (the first variant).
+
+    Raises
+    ------
+    ConfigError
+        Naming file and key: an unknown or missing key, a name that stands twice, a span that
+        reaches into the evaluation of the base.
+    """
+    from factorlab.config import load_config
+
+    path = Path(path)
+    base_name = _table(path).get("base")
+    if not isinstance(base_name, str):
+        raise ConfigError(f"{path}: `base` must name a run's settings file; got {base_name!r}")
+    base = load_config(path.parent / base_name)
+    try:
+        return _study(_table(path), base)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> RunResult:
+    """Train and measure every variant and seed; what is done already stays.
+
+    Parameters
+    ----------
+    study : Study
+    out : Path
+        Takes ``study.csv``, ``study.parquet``, ``study.json`` (the settings) and, below the name
+        of each variant, its weights, model card and daily RankIC.
+    progress : Progress, optional
+
+    Returns
+    -------
+    RunResult
+        Its only table is ``study``: a row a variant, with the mean and the dispersion (ddof 1)
+        of the seeds' RankIC and RankICIR, both of the seeds' ensemble (z-scored per date, then
+        averaged), and the paired difference of the ensemble's RankIC to its reference with the
+        95 % block-bootstrap interval.
+    """
+    from factorlab.market.store import Store
+    from factorlab.pipeline.run import data_spec, ingest_source, training_key
+    from factorlab.training.card import write_cards
+    from factorlab.training.workers import open_workers
+
+    progress = progress or SILENT
+    out.mkdir(parents=True, exist_ok=True)
+    first = study.variants[0].config
+    ingest_source(first, progress)
+    store = Store.open(first.data.store)
+    store.verify()
+    sessions = _sessions(study, store)
+    write_json(out / "study.json", _about(study, store, sessions))
+    results: dict[str, list[dict[str, Any]]] = {v.name: [] for v in study.variants}
+    for group in _by_data(study.variants):
+        tasks = []
+        for variant in group:
+            key = training_key(variant.config, store)
+            settings = variant.config.training
+            for job in _jobs(variant.config, store):
+                tasks.append((job, settings, out / variant.name, key, sessions, study))
+        with open_workers(data_spec(group[0].config, store), first.training, progress) as workers:
+            for position, result in workers.run(_measure, tasks):
+                results[tasks[position][2].name].append(result)
+    rows = {}
+    for variant in study.variants:
+        mine = sorted(results[variant.name], key=lambda r: r["seed"])
+        write_cards(out / variant.name / "models", [r["record"] for r in mine])
+        rows[variant.name] = mine
+    table = _summary(study, store, sessions, rows, out)
+    for suffix, write in ((".csv", table.to_csv), (".parquet", table.to_parquet)):
+        with replacing(out / f"study{suffix}") as temporary:
+            write(temporary, index=False)
+    return RunResult(out, None, {"study": table})
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(
+            f"`study` must be a readable file; got {str(path)!r} ({error.strerror})"
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: the file must be TOML in UTF-8; got: {error}") from None
+
+
+def _study(table: Mapping[str, Any], base: RunConfig) -> Study:
+    _only(table, _STUDY_KEYS, "the study")
+    for key in ("start", "end", "seeds", "variants"):
+        if key not in table:
+            raise ConfigError(f"`{key}` must be given; got none; add it above [[variants]]")
+    start, end = str(table["start"]), str(table["end"])
+    if not start < end < base.evaluation.start:
+        raise ConfigError(
+            f"`start` and `end` must lie in order before the evaluation of the base, which starts"
+            f" {base.evaluation.start}; got {start} and {end}; settings are not chosen on the years"
+            " they are published for"
+        )
+    names: list[str] = []
+    variants = []
+    for entry in table["variants"]:
+        _only(entry, _VARIANT_KEYS, "[[variants]]")
+        variant = _variant(entry, base, start, end, table["seeds"], names)
+        names.append(variant.name)
+        variants.append(variant)
+    if not variants:
+        raise ConfigError("`variants` must be one or more tables [[variants]]; got none")
+    stride, horizon = table.get("stride", 5), table.get("horizon", base.labels.horizon)
+    for key, value in (("stride", stride), ("horizon", horizon)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"`{key}` must be a whole number of at least 1; got {value!r}")
+    pool = table.get("pool", "all_share")
+    return Study(start, end, stride, pool, horizon, tuple(variants))
+
+
+def _variant(
+    entry: Mapping[str, Any],
+    base: RunConfig,
+    start: str,
+    end: str,
+    seeds: Sequence[int],
+    earlier: Sequence[str],
+) -> Variant:
+    """Build the whole settings of one variant."""
+    from factorlab.config import RunConfig
+
+    name = entry.get("name")
+    if not isinstance(name, str) or not name or name in earlier or set(name) & set('/\\:*?"<>|@'):
+        raise ConfigError(
+            f"`variants.name` must be a name of its own, usable for a folder; got {name!r}"
+        )
+    reference = entry.get("reference", earlier[0] if earlier else name)
+    if reference not in (*earlier, name):
+        raise ConfigError(
+            f"`variants.reference` must name an earlier variant; got {reference!r} in {name!r}"
+            f"{did_you_mean(str(reference), earlier)}"
+        )
+    settings = base.to_dict()
+    for section in _SECTIONS:
+        settings[section] = {**settings[section], **entry.get(section, {})}
+    # The universe's window follows that of the features.
+    settings["universe"].pop("look_back", None)
+    settings["training"] |= {"seeds": list(seeds), "retrain_every": 100}
+    model = entry.get("model")
+    if model is None:
+        raise ConfigError(f"`variants.model` must be given; got none in {name!r}")
+    settings |= {
+        "models": [model],
+        "baselines": [],
+        "enhancement": {},
+        "evaluation": {"start": start, "end": end},
+    }
+    try:
+        config = RunConfig.from_dict(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (variant {name!r})") from None
+    changes = {k: entry[k] for k in ("model", *_SECTIONS) if k in entry}
+    return Variant(name, config, changes, reference)
+
+
+def _only(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ConfigError(
+                f"`{key}` must be a key of {where}: {', '.join(known)}; got an unknown one"
+                f"{did_you_mean(key, known)}"
+            )
+
+
+def _by_data(variants: Sequence[Variant]) -> Iterator[list[Variant]]:
+    """Yield the variants that read the same windows and labels together."""
+    groups: dict[str, list[Variant]] = {}
+    for variant in variants:
+        c = variant.config
+        groups.setdefault(digest([str(c.universe), str(c.features), str(c.labels)]), []).append(
+            variant
+        )
+    yield from groups.values()
+
+
+def _jobs(config: RunConfig, store: Store) -> list[Job]:
+    from factorlab.pipeline.run import jobs_of
+
+    return jobs_of(config, store)
+
+
+def _sessions(study: Study, store: Store) -> npt.NDArray[np.intp]:
+    """Return the scored sessions: those whose returns end within the study."""
+    first = int(np.searchsorted(store.dates, np.datetime64(study.start)))
+    last = int(np.searchsorted(store.dates, np.datetime64(study.end), side="right"))
+    delay = study.variants[0].config.labels.delay
+    return np.arange(first, last - study.horizon - delay)[:: study.stride]
+
+
+def _measure(
+    data: TrainingData,
+    progress: Progress,
+    job: Job,
+    settings: TrainingSettings,
+    folder: Path,
+    key: str,
+    sessions: npt.NDArray[np.intp],
+    study: Study,
+) -> dict[str, Any]:
+    """Train one seed of one variant, score the study's sessions, and keep both."""
+    from factorlab.panel import Panel
+    from factorlab.training.fit import fit, load_model
+    from factorlab.training.predict import score_sessions, write_scores
+    from factorlab.training.workers import pick_device
+
+    began = time.perf_counter()
+    record = fit(job, data, settings, folder / "models", key, progress)
+    span = digest([job.key(key), sessions.tolist()])[:12]
+    path = folder / "scores" / f"seed{job.seed}-{span}.parquet"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        device = pick_device(settings.device)
+        network = load_model(job, folder / "models", device)
+        scores = score_sessions({"": network}, data, sessions, device, data.fitted(job.split))
+        write_scores(path, Panel(scores[""], data.dates[sessions], data.assets, path.stem))
+        progress.say(
+            f"{folder.name}, seed {job.seed}: measured in {time.perf_counter() - began:.0f} s"
+        )
+    return {"seed": job.seed, "record": record, "scores": path}
+
+
+def _summary(
+    study: Study,
+    store: Store,
+    sessions: npt.NDArray[np.intp],
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    out: Path,
+) -> pd.DataFrame:
+    """Correlate the kept scores and compare each variant with its reference."""
+    from factorlab.cross_section import zscore
+    from factorlab.evaluation.bootstrap import bootstrap_difference, bootstrap_ic
+    from factorlab.training.predict import read_scores
+
+    daily: dict[str, Array] = {}
+    table = []
+    samples = -(-study.horizon // study.stride)  # dates of the study that one return spans
+    for variant in study.variants:
+        panels = [read_scores(Path(r["scores"])).values.astype(float) for r in rows[variant.name]]
+        seeds = [_rank_ic(study, store, sessions, panel) for panel in panels]
+        joined = np.mean([zscore(panel) for panel in panels], axis=0)
+        ic = _rank_ic(study, store, sessions, joined) if len(panels) > 1 else seeds[0]
+        daily[variant.name] = ic
+        frame = {f"seed_{r['seed']}": x for r, x in zip(rows[variant.name], seeds, strict=True)}
+        dates = store.dates[sessions].astype("datetime64[ns]")
+        with replacing(out / variant.name / "rank_ic.parquet") as temporary:
+            pd.DataFrame({"date": dates, **frame, "ensemble": ic}).to_parquet(temporary)
+        means, ratios = [_mean(x) for x in seeds], [_ratio(x) for x in seeds]
+        own = bootstrap_ic(ic, samples)
+        gap = bootstrap_difference(ic, daily[variant.reference], samples)
+        compared = variant.reference != variant.name
+        record = rows[variant.name][0]["record"]
+        table.append(
+            {
+                "variant": variant.name,
+                "reference": variant.reference if compared else "",
+                "changes": json.dumps(variant.changes, ensure_ascii=False, sort_keys=True),
+                "seeds": len(seeds),
+                "rank_ic": float(np.mean(means)),
+                "rank_ic_seed_std": _std(means),
+                "rank_icir": float(np.mean(ratios)),
+                "rank_icir_seed_std": _std(ratios),
+                "ensemble_rank_ic": own.mean.value,
+                "ensemble_low": own.mean.low,
+                "ensemble_high": own.mean.high,
+                "ensemble_rank_icir": _ratio(ic),
+                "difference": gap.mean.value if compared else np.nan,
+                "difference_low": gap.mean.low if compared else np.nan,
+                "difference_high": gap.mean.high if compared else np.nan,
+                "validation_rank_ic": float(
+                    np.mean([r["record"]["validation_rank_ic"] for r in rows[variant.name]])
+                ),
+                "dates": int(np.isfinite(ic).sum()),
+                "parameters": record["parameters"],
+                "train_start": record["train_start"],
+                "train_end": record["train_end"],
+                "validation_end": record["validation_end"],
+                **_by_year(store.dates[sessions], ic),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _rank_ic(study: Study, store: Store, sessions: npt.NDArray[np.intp], scores: Array) -> Array:
+    """Daily RankIC against raw returns inside the pool, [n], NaN where a date has too few."""
+    from factorlab.evaluation.ic import ic_series
+
+    first, delay = int(sessions[0]), study.variants[0].config.labels.delay
+    rows = int(sessions[-1]) - first + 1
+    whole = np.full((rows, scores.shape[1]), np.nan)
+    whole[sessions - first] = scores
+    members = {study.pool: store.members(study.pool)[first : first + rows]}
+    series = ic_series(
+        *(store, {"": whole}, members, first, slice(0, rows), (study.horizon,), delay)
+    )
+    return series["", study.pool, study.horizon].rank_ic[sessions - first]
+
+
+def _by_year(dates: npt.NDArray[np.datetime64], ic: Array) -> dict[str, float]:
+    years = dates.astype("datetime64[Y]").astype(int) + 1970
+    return {f"rank_ic_{year}": _mean(ic[years == year]) for year in np.unique(years)}
+
+
+def _mean(x: Array) -> float:
+    return float(np.nanmean(x)) if np.isfinite(x).any() else np.nan
+
+
+def _ratio(x: Array) -> float:
+    return float(np.nanmean(x) / np.nanstd(x, ddof=1)) if np.isfinite(x).sum() > 1 else np.nan
+
+
+def _std(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+
+
+def _about(study: Study, store: Store, sessions: npt.NDArray[np.intp]) -> dict[str, Any]:
+    """Return what the study is, for the record beside its table."""
+    plain = dataclasses.asdict(dataclasses.replace(study, variants=()))
+    return {
+        **plain,
+        "first_signal": str(store.dates[sessions[0]]),
+        "last_signal": str(store.dates[sessions[-1]]),
+        "store": store.hash,
+        "variants": {v.name: v.changes for v in study.variants},
+    }
