@@ -132,7 +132,10 @@ class Watched:
         """Check every cell against its CSV, exact and as shown; return how many numbers."""
         compared = 0
         for name, rows in self.page.evaluate(_CELLS).items():
-            frame = pd.read_csv(folder / name, encoding="utf-8-sig", dtype=str).fillna("")
+            # A verdict may be the word `null`.
+            frame = pd.read_csv(
+                folder / name, encoding="utf-8-sig", dtype=str, keep_default_na=False
+            )
             assert len(rows) <= len(frame), name
             for row, (_, line) in zip(rows, frame.iterrows(), strict=False):
                 for (text, value), cell in zip(row, line, strict=True):
