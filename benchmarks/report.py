@@ -96,6 +96,7 @@ def drawn(tables: Mapping[str, Any], names: list[str], out: Path, files: tuple[s
 
 def full(args: argparse.Namespace, folder: Path) -> Callable[[], Any]:
     """From scores to everything; the tables stay for the other cases."""
+    import factorlab.training.predict  # noqa: F401  brings torch
     from factorlab.config import REPORT_FILES
 
     warm = scores_of(args.folder / "warm")
@@ -120,6 +121,7 @@ def page(
     args: argparse.Namespace, folder: Path, files: tuple[str, ...] = ()
 ) -> Callable[[], dict[str, float]]:
     """The page from finished tables, those of `--run` where it is given."""
+    import factorlab.report.page  # noqa: F401
     from factorlab.evaluation import Evaluation
 
     def call() -> dict[str, float]:

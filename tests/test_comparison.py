@@ -61,7 +61,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     second = synthetic_tables(MODELS, POOLS, seed=3) | enhanced(pools=("csi300",))
     plain = synthetic_tables(MODELS, POOLS)
     return {
-        "one": save(folder / "one", first),
+        "one": save(folder / "one", first, enhancement__turnover=0.3),
         "two": save(folder / "two", second, training__seeds=[7], enhancement__turnover=0.2),
         "plain": save(folder / "plain", plain),
     }
@@ -141,6 +141,33 @@ def test_differences_are_paired_by_date(runs, tmp_path) -> None:
     assert (row["nw_t"], row["nw_p"]) == pytest.approx((tested.nw_t, tested.nw_p), rel=1e-12)
 
 
+def test_a_setting_left_to_its_default_is_no_difference(runs, tmp_path) -> None:
+    """Runs of other versions keep other settings; a default that one spells out is the same."""
+    tables = Evaluation.load(runs["one"] / "tables").tables
+    spelt = save(
+        tmp_path / "spelt", tables, evaluation__rebalance="weekly", evaluation__costs=None,
+        evaluation__detail=False,
+    )  # fmt: skip
+    result = compare((runs["one"], spelt), tmp_path / "out")
+    assert 'class="warn"' not in result.page.read_text(encoding="utf-8")
+    gaps = result.tables["differences"]
+    assert len(gaps) == 4 and (gaps["rank_ic_difference"] == 0).all()
+
+
+def test_a_section_that_a_run_lacks_is_one_line(runs, tmp_path) -> None:
+    about = json.loads((runs["one"] / "run.json").read_text(encoding="utf-8"))
+    factors = Path(shutil.copytree(runs["one"], tmp_path / "factors"))
+    about["settings"] = {"evaluation": about["settings"]["evaluation"]}
+    (factors / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    table = compare((runs["one"], runs["two"], factors), tmp_path / "out").tables["settings"]
+    shown = table.set_index("setting").T.to_dict("list")
+    assert shown["training"] == ["given", "given", "–"]
+    # Where those that have the section differ, the setting has its line too.
+    assert shown["training.seeds"] == ["0", "7", "–"]
+    assert "training.epochs" not in shown and "features.look_back" not in shown
+    assert shown["features"] == ["given", "given", "–"]
+
+
 def test_a_run_without_enhancement_is_named(runs, tmp_path) -> None:
     result = compare((runs["one"], runs["plain"]), tmp_path)
     text = result.page.read_text(encoding="utf-8")
@@ -161,7 +188,7 @@ def test_other_stores_spans_and_settings_are_warned_of(runs, tmp_path) -> None:
     text = result.page.read_text(encoding="utf-8")
     assert "The stores differ (one: abababababab; other: cdcdcdcdcdcd)" in text
     assert "The spans differ (one: 2019-01-01..2025-02-28; other: 2020-01-01..2025-02-28)" in text
-    assert "evaluation.rebalance differs (one: –; other: &#34;monthly&#34;)" in text
+    assert "evaluation.rebalance differs (one: &#34;weekly&#34;; other: &#34;monthly&#34;)" in text
     # No difference is worked out between what cannot be compared.
     assert result.tables["differences"].empty
     assert not (tmp_path / "out" / "differences.csv").exists()
@@ -210,7 +237,7 @@ def test_the_command_prints_json_alone_or_tables(runs, tmp_path) -> None:
     assert done.exit_code == 0, done.output
     got = json.loads(done.stdout)
     assert got["page"] == str(tmp_path / "out" / "comparison.html")
-    assert len(got["tables"]["pools"]) == 8 and got["tables"]["settings"][0]["run one"] == "–"
+    assert len(got["tables"]["pools"]) == 8 and got["tables"]["settings"][0]["run one"] == "0.3"
     assert 'data-lang="zh"' in Path(got["page"]).read_text(encoding="utf-8")
     shown = CliRunner().invoke(main, arguments)
     assert "Pools side by side" in shown.stdout and "Enhanced indices" in shown.stdout

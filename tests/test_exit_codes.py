@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from factorlab.cli import main
+from factorlab.cli.shared import records
 from factorlab.progress import PlainProgress, RichProgress, duration, pace
 from tests.test_pipeline import config_file
 
@@ -56,7 +57,9 @@ def test_1_findings_that_are_errors_where_asked(sim_tables, tmp_path) -> None:
     assert done.returncode == 1
     found = [f["id"] for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]
     assert found
-    assert re.fullmatch(r"factorlab: \d+ cases of findings that are errors\n", done.stderr)
+    *progress, line = done.stderr.splitlines()
+    assert re.fullmatch(r"factorlab: \d+ cases of findings that are errors", line)
+    assert all(said.startswith("check: ") for said in progress) and progress
     assert end("check", store, "--quiet").returncode == 0
 
 
@@ -151,6 +154,22 @@ def test_every_long_command_is_quiet_or_prints_json_where_asked() -> None:
         options = {o for p in command.params for o in p.opts}
         assert "--json" in options, name
         assert name == "runs" or "--quiet" in options, name
+
+
+def test_json_holds_no_number_that_json_does_not_know(sim_store, tmp_path) -> None:
+    frame = pd.DataFrame(
+        {"a": [1.5, float("nan"), float("inf")], "b": [1, 2, 3], "c": ["x", None, "z"]}
+    ).assign(d=pd.Timestamp("2025-02-28"), e=True)
+    assert records(frame) == [
+        {"a": 1.5, "b": 1, "c": "x", "d": "2025-02-28", "e": True},
+        {"a": None, "b": 2, "c": None, "d": "2025-02-28", "e": True},
+        {"a": None, "b": 3, "c": "z", "d": "2025-02-28", "e": True},
+    ]
+    out = str(tmp_path / "out")
+    command = ["export", str(sim_store.path), "--to", "parquet", "--out", out, "--json"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0 and json.loads(done.stdout) == {"out": out}
+    assert "export" in done.stderr
 
 
 # Progress

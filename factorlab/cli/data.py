@@ -188,7 +188,8 @@ def check(store: Path, out: Path | None, strict: bool, quiet: bool, as_json: boo
     from factorlab.report.check_page import findings_json, print_findings, write_check
 
     opened = Store.open(store)
-    findings, tables = check_store(opened), check_tables(opened)
+    findings = check_store(opened, progress_of(quiet))
+    tables = check_tables(opened)
     page = write_check(opened, findings, out, tables) if out else None
     errors = sum(f.count for f in findings if f.severity == "error")
     if as_json:

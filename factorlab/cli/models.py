@@ -27,16 +27,16 @@ from factorlab.errors import ConfigError
 
 __all__: list[str] = []
 
+# Column of a study, its head in the terminal, and the format of its numbers.
 _STUDY_COLUMNS = {
-    "variant": "",
-    "rank_ic": ".4f",
-    "rank_ic_seed_std": ".4f",
-    "rank_icir": ".3f",
-    "ensemble_rank_ic": ".4f",
-    "ensemble_rank_icir": ".3f",
-    "difference": "+.4f",
-    "difference_low": "+.4f",
-    "difference_high": "+.4f",
+    "variant": ("variant", ""),
+    "rank_ic": ("RankIC", ".4f"),
+    "rank_ic_seed_std": ("std", ".4f"),
+    "rank_icir": ("ICIR", ".2f"),
+    "ensemble_rank_ic": ("joined", ".4f"),
+    "difference": ("gains", "+.4f"),
+    "difference_low": ("low", "+.4f"),
+    "difference_high": ("high", "+.4f"),
 }
 
 
@@ -289,5 +289,10 @@ def study(study: Path, out: Path | None, quiet: bool, as_json: bool) -> None:
         print_json({"out": str(table), "study": records(result.tables["study"])})
         return
     if not quiet:
-        print_table("The study", result.tables["study"], _STUDY_COLUMNS)
+        heads = {key: head for key, (head, _) in _STUDY_COLUMNS.items()}
+        print_table(
+            f"Study {study.stem}",
+            result.tables["study"].rename(columns=heads),
+            dict(_STUDY_COLUMNS.values()),
+        )
     click.echo(result.out / "study.csv")

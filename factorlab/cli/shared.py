@@ -212,7 +212,7 @@ def _print_pools(pools: pd.DataFrame) -> None:
 
 
 def print_table(title: str, frame: pd.DataFrame, columns: dict[str, str]) -> None:
-    """Print columns, each with the format of its numbers; none for text."""
+    """Print columns, each with the format of its numbers, none for text; no number is empty."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -221,7 +221,8 @@ def print_table(title: str, frame: pd.DataFrame, columns: dict[str, str]) -> Non
     for name, form in columns.items():
         table.add_column(name, justify="right" if form else "left")
     for row in frame.itertuples():
-        table.add_row(*(escape(format(getattr(row, k), form)) for k, form in columns.items()))
+        values = [(getattr(row, key), form) for key, form in columns.items()]
+        table.add_row(*("" if v != v else escape(format(v, form)) for v, form in values))
     Console().print(table)
 
 

@@ -33,6 +33,7 @@ from factorlab.evaluation.similarity import (
     style_correlation,
     top_overlap,
 )
+from factorlab.kernels.compiled import in_threads
 from factorlab.labels import forward_returns
 
 if TYPE_CHECKING:
@@ -103,19 +104,33 @@ def inference_tables(series: Mapping[tuple[str, str, int], IcSeries]) -> dict[st
         columns of `DETAIL_COLUMNS`. NaN ends where a series is too short.
     """
     found, gaps = [], []
-    for (factor, pool, horizon), item in series.items():
-        x = item.rank_ic[~np.isnan(item.rank_ic)]
-        out = bootstrap_ic(x, horizon)
+    keys = list(series)
+    samples = [item.rank_ic[~np.isnan(item.rank_ic)] for item in series.values()]
+    pairs = [
+        (a, b, pool, horizon)
+        for a, b in combinations(dict.fromkeys(factor for factor, _, _ in series), 2)
+        for factor, pool, horizon in series
+        if factor == a
+    ]
+
+    def one(part: slice) -> Bootstrap:
+        return bootstrap_ic(samples[part.start], keys[part.start][2])
+
+    def gap(part: slice) -> Bootstrap:
+        a, b, pool, horizon = pairs[part.start]
+        x, y = series[a, pool, horizon].rank_ic, series[b, pool, horizon].rank_ic
+        return bootstrap_difference(x, y, horizon)
+
+    singles = in_threads(one, len(keys), block=1)
+    differences = in_threads(gap, len(pairs), block=1)
+    for (factor, pool, horizon), x, out in zip(keys, samples, singles, strict=True):
         size = effective_size(x, 2 * horizon) if enough_samples(len(x), horizon) else np.nan
         head = (factor, pool, horizon, len(x), size)
         found.append((*head, *_ends(out), *_ends(out, "icir"), out.block, *_how(out)))
-    for a, b in combinations(dict.fromkeys(factor for factor, _, _ in series), 2):
-        for factor, pool, horizon in series:
-            if factor == a:
-                one, two = series[a, pool, horizon], series[b, pool, horizon]
-                out = bootstrap_difference(one.rank_ic, two.rank_ic, horizon)
-                both = int((~np.isnan(one.rank_ic - two.rank_ic)).sum())
-                gaps.append((a, b, pool, horizon, both, *_ends(out), out.block))
+    for (a, b, pool, horizon), out in zip(pairs, differences, strict=True):
+        both = series[a, pool, horizon].rank_ic - series[b, pool, horizon].rank_ic
+        n = int((~np.isnan(both)).sum())
+        gaps.append((a, b, pool, horizon, n, *_ends(out), out.block))
     return {
         "ic_bootstrap": _frame("ic_bootstrap", found),
         "ic_difference": _frame("ic_difference", gaps),

@@ -5,62 +5,33 @@ from __future__ import annotations
 import numpy as np
 
 from factorlab.kernels.compiled import jit
+from factorlab.kernels.ranks import correlation, pick_row, rank_sample
 from factorlab.kernels.sorting import order_row
 
 __all__ = ["decay_block", "grouped_block"]
 
 
 @jit
-def _keep(places, count, member, out):  # type: ignore[no-untyped-def]
-    """Keep the members of a sorted row; a kept value ties with the kept one before, or begins."""
-    kept = 0
-    begins = False
-    for k in range(count):
-        place = places[k]
-        column = place if place >= 0 else -1 - place
-        begins |= place >= 0
-        out[kept] = column if begins else -1 - column
-        # Without a branch: which stocks are members, no processor can guess.
-        kept += member[column]
-        begins &= not member[column]
-    return kept
+def _correlate(sample, pairs, ranks, squares):  # type: ignore[no-untyped-def]
+    """Correlate a sorted sample with the ranks and squares of `rank_sample`; NaN if constant.
 
-
-@jit
-def _centre(sample, count, ranks):  # type: ignore[no-untyped-def]
-    """Write ``2 rank - (count + 1)`` of a sorted sample to `ranks`; return its sum of squares."""
-    squares = 0
-    start = 0
-    while start < count:
-        stop = start + 1
-        while stop < count and sample[stop] < 0:
-            stop += 1
-        rank = start + stop - count
-        squares += (stop - start) * rank * rank
-        for k in range(start, stop):
-            place = sample[k]
-            ranks[place if place >= 0 else -1 - place] = rank
-        start = stop
-    return squares
-
-
-@jit
-def _correlate(sample, count, ranks, squares):  # type: ignore[no-untyped-def]
-    """Correlate a sorted sample's centred ranks with `ranks`; NaN if either is constant."""
+    As there, ranks are ``2 rank - 1``, whose mean is the number of pairs n: both sums, less n^3,
+    are those of the centred ranks.
+    """
     products, others = 0, 0
     start = 0
-    while start < count:
+    while start < pairs:
         stop = start + 1
-        while stop < count and sample[stop] < 0:
+        while stop < pairs and sample[stop] < 0:
             stop += 1
-        rank = start + stop - count
+        rank = start + stop
         others += (stop - start) * rank * rank
         for k in range(start, stop):
             place = sample[k]
             products += rank * ranks[place if place >= 0 else -1 - place]
         start = stop
-    scale = np.sqrt(np.float64(squares) * np.float64(others))
-    return products / scale if scale > 0 else np.nan
+    cube = pairs * pairs * pairs
+    return correlation(products - cube, squares, others - cube)
 
 
 @jit
@@ -103,7 +74,7 @@ def decay_block(  # type: ignore[no-untyped-def]
     ranks = np.empty(n, dtype=np.int64)
     for t in range(len(score_counts)):
         for p in range(pools):
-            sizes[p] = _keep(score_places[t], score_counts[t], members[p, t], inside[p])
+            sizes[p] = pick_row(score_places[t], score_counts[t], members[p, t], inside[p])
         start = row + t + delay
         for h in range(len(horizons)):
             stop = start + horizons[h]
@@ -124,11 +95,11 @@ def decay_block(  # type: ignore[no-untyped-def]
                     place = inside[p, k]
                     column = place if place >= 0 else -1 - place
                     known[column] = returns[column] == returns[column]
-                size = _keep(inside[p], sizes[p], known, sample)
+                size = pick_row(inside[p], sizes[p], known, sample)
                 pairs[p, h, t] = size
                 if size >= least:
-                    squares = _centre(sample, size, ranks)
-                    both = _keep(places, count, known, sample)
+                    squares = rank_sample(sample, size, ranks)
+                    both = pick_row(places, count, known, sample)
                     rho[p, h, t] = _correlate(sample, both, ranks, squares)
 
 
@@ -196,5 +167,5 @@ def grouped_block(  # type: ignore[no-untyped-def]
             pairs[g, t] = size[g]
             rho[g, t] = np.nan
             if size[g] >= least:
-                squares = _centre(by_score[start[g] :], size[g], ranks)
+                squares = rank_sample(by_score[start[g] :], size[g], ranks)
                 rho[g, t] = _correlate(by_return[start[g] :], size[g], ranks, squares)

@@ -10,8 +10,11 @@ from factorlab.kernels.sorting import order_row, sort_block
 
 __all__ = [
     "correlate_block",
+    "correlation",
     "pick_block",
+    "pick_row",
     "rank_rows",
+    "rank_sample",
     "sorted_rows",
     "spearman_block",
     "summarise_block",
@@ -83,7 +86,7 @@ def sorted_rows(x: Floats, tie: float = 0.0) -> tuple[npt.NDArray[np.int32], npt
 
 
 @jit
-def _pick(places, count, member, out):  # type: ignore[no-untyped-def]
+def pick_row(places, count, member, out):  # type: ignore[no-untyped-def]
     """Keep the members of a sorted row; a kept value ties with the kept one before, or begins."""
     kept = 0
     begins = False
@@ -102,7 +105,7 @@ def _pick(places, count, member, out):  # type: ignore[no-untyped-def]
 def pick_block(places, counts, member, out, kept):  # type: ignore[no-untyped-def]
     """Keep the members of every sorted row; `out` and `kept` take places and counts of the same."""
     for t in range(len(counts)):
-        kept[t] = _pick(places[t], counts[t], member[t], out[t])
+        kept[t] = pick_row(places[t], counts[t], member[t], out[t])
 
 
 @jit
@@ -137,7 +140,7 @@ def _sum_products(places, count, ranks, pairs):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _rank_sample(sample, pairs, ranks):  # type: ignore[no-untyped-def]
+def rank_sample(sample, pairs, ranks):  # type: ignore[no-untyped-def]
     """Write ``2 rank - 1`` of a sorted sample to `ranks`; return the centred sum of squares."""
     squares = 0
     start = 0
@@ -155,7 +158,8 @@ def _rank_sample(sample, pairs, ranks):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _correlation(products, one, two):  # type: ignore[no-untyped-def]
+def correlation(products, one, two):  # type: ignore[no-untyped-def]
+    """Divide centred products by the root of both sums of squares; NaN if either is 0."""
     scale = np.sqrt(np.float64(one) * np.float64(two))
     return products / scale if scale > 0 else np.nan
 
@@ -257,7 +261,7 @@ def summarise_block(  # type: ignore[no-untyped-def]
     x, y, whole = np.empty(n), np.empty(n), np.empty(n)
     given, row = np.empty(n), np.empty(n)
     for t in range(score.shape[0]):
-        size = _pick(score_places[t], score_counts[t], member[t], inside)
+        size = pick_row(score_places[t], score_counts[t], member[t], inside)
         # Rows are copied before they are read in the order of the scores: a plain copy is fetched
         # ahead, jumps through memory are not.
         row[:] = score[t]
@@ -274,7 +278,7 @@ def summarise_block(  # type: ignore[no-untyped-def]
                 begins |= place >= 0
                 r = row[column]
                 whole[k] = r
-                # Without a branch, as in `_pick`.
+                # Without a branch, as in `pick_row`.
                 sample[pairs] = column if begins else -1 - column
                 x[pairs] = given[k]
                 y[pairs] = r
@@ -285,9 +289,9 @@ def summarise_block(  # type: ignore[no-untyped-def]
             out[1, h, t] = np.nan
             if pairs >= least:
                 ranks[:] = NO_RANK
-                squares = _rank_sample(sample, pairs, ranks)
+                squares = rank_sample(sample, pairs, ranks)
                 products, other = _sum_products(places[h, t], counts[h, t], ranks, pairs)
-                out[0, h, t] = _correlation(products, squares, other)
+                out[0, h, t] = correlation(products, squares, other)
                 out[1, h, t] = _pearson(x, y, pairs)
             if means.shape[2]:
                 _mean_by_group(whole, size, means[h, t], sizes[h, t])
@@ -340,11 +344,11 @@ def spearman_block(  # type: ignore[no-untyped-def]
             place = places_b[t, k]
             column = place if place >= 0 else -1 - place
             both[column] = member[t, column]
-        count = _pick(places_a[t], counts_a[t], both, sample)
+        count = pick_row(places_a[t], counts_a[t], both, sample)
         pairs[t] = count
         rho[t] = np.nan
         if count >= least:
             ranks[:] = NO_RANK
-            squares = _rank_sample(sample, count, ranks)
+            squares = rank_sample(sample, count, ranks)
             products, other = _sum_products(places_b[t], counts_b[t], ranks, count)
-            rho[t] = _correlation(products, squares, other)
+            rho[t] = correlation(products, squares, other)

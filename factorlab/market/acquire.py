@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from factorlab.errors import ConfigError, StoreError, did_you_mean
 from factorlab.files import write_json
 from factorlab.market.extension import Extension, extend
 from factorlab.market.ingest import IngestResult, ingest
+from factorlab.market.lock import exclusive
 from factorlab.market.sources.base import FORMATS, MarketSource, open_source, recognise
 from factorlab.market.staging import stage
 from factorlab.progress import SILENT, Progress
@@ -30,7 +32,8 @@ __all__ = [
 
 # Sessions that an update reads again: vendors correct the last days, rarely older ones.
 REREAD = 20
-_OWN = {"unit": ("files",), "calls_per_minute": ("tushare", "baostock")}
+_SERVICES = ("tushare", "baostock")
+_OWN = {"unit": ("files",), "calls_per_minute": _SERVICES}
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 _MASK = "***"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<fallback>[^}]*))?\}")
@@ -132,9 +135,10 @@ def acquire(
     if form == "tables":
         result = Acquired(ingest(Path(spec), out, progress=progress), {})
     else:
-        opened = _open(spec, form, options, out, progress)
-        folder = stage(opened, staging_folder(out), progress, former)
-        result = Acquired(ingest(folder, out, progress=progress), _found(folder))
+        with _alone(form, out, progress):
+            opened = _open(spec, form, options, out, progress)
+            folder = stage(opened, staging_folder(out), progress, former)
+            result = Acquired(ingest(folder, out, progress=progress), _found(folder))
     plain = (str, int, float, dict, list, tuple)
     given = {k: v for k, v in (options or {}).items() if isinstance(v, plain)}
     kept = {"source": masked(source), "format": form, "options": given}
@@ -192,9 +196,10 @@ def update(
         return acquire(
             source, store, form=kept["format"], options=given, former=former, progress=progress
         )
-    opened = _open(spec, kept["format"], given, store, progress)
-    extension = extend(opened, folder, reread, progress, former)
-    return Acquired(ingest(folder, store, progress=progress), _found(folder), extension)
+    with _alone(kept["format"], store, progress):
+        opened = _open(spec, kept["format"], given, store, progress)
+        extension = extend(opened, folder, reread, progress, former)
+        return Acquired(ingest(folder, store, progress=progress), _found(folder), extension)
 
 
 def masked(source: str) -> str:
@@ -207,18 +212,24 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(folder.name + ".old")
 
 
+def _alone(form: str, out: Path, progress: Progress) -> AbstractContextManager[None]:
+    """Let one process at a time fetch into the pages that lie beside a store."""
+    if form not in _SERVICES:
+        return nullcontext()
+    return exclusive(out.with_suffix(".fetch.lock"), "cache", progress)
+
+
 def _open(
     spec: str, form: str, options: Mapping[str, Any] | None, out: Path, progress: Progress
 ) -> MarketSource:
     """Open a source with the options that are its own, refusing those of another."""
     given = dict(options or {})
-    service = form in ("tushare", "baostock")
     for name, forms in _OWN.items():
         if name in given and form not in forms:
             raise ConfigError(
                 f"`{name}` must go with {' or '.join(forms)}; got it with {form}; leave it out"
             )
-    if service:
+    if form in _SERVICES:
         # What a service answered is kept beside the store, so that a stopped fetch goes on.
         given |= {"cache": out.with_suffix(".fetch"), "progress": progress}
     return open_source(spec, form, given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,32 +11,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factorlab.errors import DataError
-from factorlab.market.calendar import last_session, next_session
-from factorlab.market.codes import normalize_codes
+from factorlab.market.axes import Axes
+from factorlab.market.calendar import next_session
+from factorlab.market.index_facts import read_index_levels, read_index_weights, read_pools
 from factorlab.market.schema import TABLES
 from factorlab.market.sources.tables import Source, read_fundamentals, read_table
 from factorlab.market.steps import StepField, intervals_as_steps, merge_intervals, overlap
 from factorlab.market.stocks import Stocks
 
 __all__ = [
-    "POOLS",
     "STAND_INS",
     "ST_SOURCES",
     "Facts",
     "read_facts",
 ]
 
-POOLS = {
-    "000985.CSI": "all_share",
-    "000300.SH": "csi300",
-    "000905.SH": "csi500",
-    "000852.SH": "csi1000",
-}
 STAND_INS = {"000985.CSI": "399317.SZ"}
 ST_SOURCES = {"isST flag": 1, "inferred": 2}
 SHARE_UNIT = 1e4
-# A vendor's weights are rounded, and a member may be missing from the stocks.
-_WEIGHT_SLACK = 0.02
 SHARE_RULE = (
     "total shares are one constant value that starts after the store's first session, and no"
     " valuation row of the fundamentals confirms a count for the stock (without fundamentals:"
@@ -83,53 +74,6 @@ class Facts:
     lacking: list[str] = field(default_factory=list)
 
 
-class _Axes:
-    """Places codes and dates on the axes, counting what falls off them."""
-
-    def __init__(
-        self,
-        dates: npt.NDArray[np.datetime64],
-        assets: npt.NDArray[np.str_],
-        former: Mapping[str, str],
-        source: Source,
-    ) -> None:
-        self.dates = dates
-        self.assets = assets
-        self.former = former
-        self.source = source
-        self.counts: dict[str, int] = {}
-
-    def columns(self, raw: npt.NDArray, table: str) -> npt.NDArray[np.int64]:
-        """Return the column of each code, -1 for one that is not among the stocks."""
-        distinct, ids = np.unique(raw.astype("U16"), return_inverse=True)
-        try:
-            codes = normalize_codes(distinct)
-        except DataError as error:
-            raise DataError(f"{error} of {self.source.tables[table].name}") from None
-        codes = np.array([self.former.get(c, c) for c in codes], dtype="U9")
-        at = np.searchsorted(self.assets, codes).clip(max=len(self.assets) - 1)
-        at = np.where(self.assets[at] == codes, at, -1)[ids]
-        lost = int(np.count_nonzero(at < 0))
-        if lost:
-            self.counts[f"{table}: rows of codes not among the stocks"] = lost
-        return at
-
-    def spans(
-        self, table: str, columns: dict[str, npt.NDArray]
-    ) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
-        """Return kept rows, columns and the first and last session row of each interval."""
-        start, end = columns["start_date"], columns["end_date"]
-        # Vendors close an interval on the day before it opens when they take a record back.
-        void = int(np.count_nonzero(end < start))
-        if void:
-            self.counts[f"{table}: intervals that end before they start, left out"] = void
-        at = self.columns(columns["ts_code"], table)
-        first = next_session(self.dates, start)
-        last = np.where(np.isnat(end), len(self.dates) - 1, last_session(self.dates, end))
-        keep = np.flatnonzero((at >= 0) & (first <= last) & ~(end < start))
-        return keep, at[keep], first[keep], last[keep]
-
-
 def read_facts(
     source: Source,
     dates: npt.NDArray[np.datetime64],
@@ -151,15 +95,15 @@ def read_facts(
     DataError
         If a table breaks a rule of the schema.
     """
-    axes = _Axes(dates, stocks.assets, stocks.former, source)
+    axes = Axes(dates, stocks.assets, stocks.former, source)
     n = len(stocks.assets)
     industry, names = _industry(source, axes, n)
     flags = _st(source, axes, n)
     fundamentals, valued = _fundamentals(source, axes, stocks)
     total, floating, suspect = _shares(source, axes, n, first_bar, valued)
     facts = Facts(
-        pools=_pools(source, axes, n),
-        index_close=_index_levels(source, axes),
+        pools=read_pools(source, axes, n),
+        index_close=read_index_levels(source, axes),
         industry=industry,
         industry_names=names,
         total_shares=total,
@@ -169,7 +113,7 @@ def read_facts(
         share_suspect=suspect,
         price_rebuilt=_rebuilt(source, axes, n),
         fundamentals=fundamentals,
-        index_weights=_index_weights(source, axes),
+        index_weights=read_index_weights(source, axes),
         counts=axes.counts,
         lacking=[name for name in TABLES if name not in source.tables],
     )
@@ -177,103 +121,7 @@ def read_facts(
     return facts
 
 
-def _pools(source: Source, axes: _Axes, n: int) -> dict[str, tuple[str, StepField]]:
-    table = read_table(source, "members")
-    named = {str(index): str(name) for name, index in source.market.get("pools", {}).items()}
-    names = POOLS | named
-    if not table:
-        return {}
-    keep, at, first, last = axes.spans("members", table)
-    index = table["index_code"][keep].astype(str)
-    found: set[str] = set(index.tolist())
-    codes = [c for c in names if c in found] + sorted(found - set(names))
-    out: dict[str, tuple[str, StepField]] = {}
-    for code in codes:
-        mine = index == code
-        who, begin, end = merge_intervals(at[mine], first[mine], last[mine])
-        on = np.ones(len(who), dtype=bool)
-        out[names.get(code, code)] = (
-            code,
-            intervals_as_steps(who, begin, end, on, n, False),
-        )
-    return out
-
-
-def _index_weights(source: Source, axes: _Axes) -> bytes | None:
-    """Return the weights with their places on the axes."""
-    table = read_table(source, "index_weights")
-    if not table:
-        return None
-    path = source.tables["index_weights"]
-    weight = table["weight"]
-    wrong = ~(weight >= 0)
-    if wrong.any():
-        k = int(np.argmax(wrong))
-        raise DataError(
-            f"`weight` must be >= 0; got {weight[k]} at {path.name} row {k + 1}"
-            f" ({table['ts_code'][k]} {table['trade_date'][k]}); mend the row"
-        )
-    frame = pa.table({k: table[k] for k in ("index_code", "trade_date", "weight")})
-    sums = frame.group_by(["index_code", "trade_date"]).aggregate([("weight", "sum")])
-    total = sums["weight_sum"].to_numpy()
-    if (np.abs(total - 1) > _WEIGHT_SLACK).any():
-        k = int(np.argmax(np.abs(total - 1)))
-        raise DataError(
-            f"`weight` must sum to 1 over an index and date; got {total[k]:.4g} for"
-            f" {sums['index_code'][k]} on {sums['trade_date'][k]} in {path.name}; give fractions,"
-            " not percent, and every member"
-        )
-    at = axes.columns(table["ts_code"], "index_weights")
-    rows = np.searchsorted(axes.dates, table["trade_date"]).clip(max=len(axes.dates) - 1)
-    inside = (axes.dates[rows] == table["trade_date"]) & (at >= 0)
-    axes.counts["index_weights: rows of no session or no stock, left out"] = int((~inside).sum())
-    keep = np.flatnonzero(inside)
-    index = table["index_code"].astype(str)
-    keep = keep[np.lexsort((at[keep], rows[keep], index[keep]))]
-    sink = io.BytesIO()
-    placed = pa.table(
-        {
-            "index_code": pa.array(index[keep]).dictionary_encode(),
-            "t": pa.array(rows[keep].astype(np.int32)),
-            "n": pa.array(at[keep].astype(np.int32)),
-            "weight": pa.array(weight[keep]),
-        }
-    )
-    pq.write_table(placed, sink, compression="zstd")
-    return sink.getvalue()
-
-
-def _index_levels(source: Source, axes: _Axes) -> dict[str, npt.NDArray[np.float64]]:
-    table = read_table(source, "index_daily")
-    if not table:
-        return {}
-    path = source.tables["index_daily"]
-    rows = np.searchsorted(axes.dates, table["trade_date"]).clip(max=len(axes.dates) - 1)
-    inside = axes.dates[rows] == table["trade_date"]
-    close = table["close"]
-    if (close <= 0).any():
-        k = int(np.argmax(close <= 0))
-        raise DataError(
-            f"`close` must be > 0; got {close[k]} at {path.name} row {k + 1}"
-            f" ({table['index_code'][k]}); mend the row"
-        )
-    out = {}
-    for code in sorted(set(table["index_code"].tolist())):
-        mine = inside & (table["index_code"] == code)
-        where = rows[mine]
-        if len(np.unique(where)) != len(where):
-            twice = np.sort(where)[np.flatnonzero(np.diff(np.sort(where)) == 0)[0]]
-            raise DataError(
-                f"`index_daily` must hold one row an index and date; got two for {code} on"
-                f" {axes.dates[twice]} in {path.name}; drop one"
-            )
-        level = np.full(len(axes.dates), np.nan)
-        level[where] = close[mine]
-        out[str(code)] = level
-    return out
-
-
-def _industry(source: Source, axes: _Axes, n: int) -> tuple[StepField, list[str]]:
+def _industry(source: Source, axes: Axes, n: int) -> tuple[StepField, list[str]]:
     table = read_table(source, "industry")
     if not table:
         none = np.empty(0, dtype=np.int16)
@@ -292,7 +140,7 @@ def _industry(source: Source, axes: _Axes, n: int) -> tuple[StepField, list[str]
     return field_, [str(name) for name in names]
 
 
-def _st(source: Source, axes: _Axes, n: int) -> dict[str, StepField]:
+def _st(source: Source, axes: Axes, n: int) -> dict[str, StepField]:
     table = read_table(source, "st")
     if not table:
         none = np.empty(0, dtype=np.int64)
@@ -316,7 +164,7 @@ def _st(source: Source, axes: _Axes, n: int) -> dict[str, StepField]:
 
 def _shares(
     source: Source,
-    axes: _Axes,
+    axes: Axes,
     n: int,
     first_bar: npt.NDArray[np.int32],
     valued: npt.NDArray[np.bool_] | None,
@@ -363,7 +211,7 @@ def _shares(
     )
 
 
-def _rebuilt(source: Source, axes: _Axes, n: int) -> npt.NDArray[np.bool_]:
+def _rebuilt(source: Source, axes: Axes, n: int) -> npt.NDArray[np.bool_]:
     out = np.zeros(n, dtype=bool)
     table = read_table(source, "quality_notes")
     if not table:
@@ -377,7 +225,7 @@ def _rebuilt(source: Source, axes: _Axes, n: int) -> npt.NDArray[np.bool_]:
 
 
 def _fundamentals(
-    source: Source, axes: _Axes, stocks: Stocks
+    source: Source, axes: Axes, stocks: Stocks
 ) -> tuple[bytes | None, npt.NDArray[np.bool_] | None]:
     """Return the table with our codes, and which stocks have a market value in it."""
     table = read_fundamentals(source)

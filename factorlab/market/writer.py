@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.errors import StoreError
+from factorlab.market.lock import alive
 
 __all__ = ["StoreWriter", "check_space"]
 
@@ -111,7 +111,7 @@ class StoreWriter:
         """Remove what runs that are no longer alive left behind."""
         for stale in self.out.parent.glob(f".{self.out.name}.partial-*"):
             pid = stale.name.rpartition("-")[2]
-            if not (pid.isdigit() and int(pid) != os.getpid() and _alive(int(pid))):
+            if not (pid.isdigit() and int(pid) != os.getpid() and alive(int(pid))):
                 shutil.rmtree(stale, ignore_errors=True)
         replaced = self._replaced
         if replaced.exists():
@@ -185,21 +185,3 @@ class StoreWriter:
         text = json.dumps(record, ensure_ascii=False, indent=1)
         with _disk_errors(self.out):
             (self.folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _alive(pid: int) -> bool:
-    if sys.platform == "win32":
-        # There os.kill(pid, 0) would send Ctrl-C instead of asking.
-        import ctypes
-
-        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)
-        if handle:
-            ctypes.windll.kernel32.CloseHandle(handle)
-        return bool(handle)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +76,29 @@ def compare(
     settings = differing_settings([(one.inputs.run.settings, one.store) for one in found])
     page, tables = build_comparison(
         found,
-        {key: [shown_setting(v) for v in values] for key, values in settings.items()},
+        _shown(settings, [set(one.inputs.run.settings) for one in found]),
         out,
         command=printed(command),
         links=links,
         language=language or "both",
     )
     return RunResult(out, page, {**whole, **tables})
+
+
+def _shown(
+    settings: Mapping[str, Sequence[Any]], sections: Sequence[set[str]]
+) -> dict[str, list[str]]:
+    """Return the settings as text; a section that a run lacks altogether is one line."""
+    out: dict[str, list[str]] = {}
+    for key, values in settings.items():
+        section = key.partition(".")[0]
+        there = [section in own or section == "data" for own in sections]
+        if not all(there):
+            out[section] = ["given" if has else "–" for has in there]
+        given = [v for v, has in zip(values, there, strict=True) if has]
+        if all(there) or any(v != given[0] for v in given):
+            out[key] = [shown_setting(value) for value in values]
+    return out
 
 
 def shown_setting(value: Any) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RunResult",
+    "about_data",
     "about_store",
     "day",
     "default_span",
@@ -215,15 +216,22 @@ def about_store(store: Store, universe: Universe) -> dict[str, Any]:
         "hashes": {"store": store.hash},
         "index_weights": [p for p in store.pools if store.index_weights(p) is not None],
         "ledgers": json.loads(ledger.to_json(orient="records")),
-        "data": _about_data(store),
+        "data": about_data(store),
     }
 
 
-def _about_data(store: Store) -> dict[str, Any]:
-    """Say what the store was made of, where a result may hang on it.
+def about_data(store: Store) -> dict[str, Any]:
+    """Say what a store was made of, where a result may hang on it.
 
-    ``vwap`` is told from the numbers of every 20th session: amount / volume, the mean of the four
-    prices, or none.
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    dict
+        ``format``, the kind of source; ``vwap``, told from the numbers of every 20th session:
+        amount / volume, the mean of the four prices, or none; ``st_inferred``, stock-days.
     """
     import numpy as np
 

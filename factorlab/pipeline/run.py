@@ -346,20 +346,20 @@ def take_trained(jobs: Sequence[Job], source: Path, root: Path) -> int:
 
 
 def training_key(config: RunConfig, store: Store) -> str:
-    """Hash what decides the weights of every training (and nothing that does not)."""
+    """Hash what decides the weights of every training (and nothing that does not).
+
+    Settings that have their defaults are left out, so that a setting which a later version adds
+    does not part a run from what it trained.
+    """
     from factorlab.training.settings import NOT_DECISIVE, WHICH_TRAININGS
 
-    left_out = (*NOT_DECISIVE, *WHICH_TRAININGS)
-    training = asdict(config.training)
-    return digest(
-        {
-            "store": store.hash,
-            "universe": asdict(config.universe),
-            "features": asdict(config.features),
-            "labels": asdict(config.labels),
-            "training": {k: v for k, v in training.items() if k not in left_out},
-        }
-    )
+    parts: dict[str, Any] = {"store": store.hash}
+    for section in ("universe", "features", "labels", "training"):
+        settings = getattr(config, section)
+        plain, usual = asdict(settings), asdict(type(settings)())
+        left_out = (*NOT_DECISIVE, *WHICH_TRAININGS) if section == "training" else ()
+        parts[section] = {k: v for k, v in plain.items() if v != usual[k] and k not in left_out}
+    return digest(parts)
 
 
 def jobs_of(config: RunConfig, store: Store) -> list[Job]:

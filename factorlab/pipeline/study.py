@@ -245,6 +245,7 @@ def _variant(
     settings |= {
         "models": [model],
         "baselines": [],
+        "ensembles": {},
         "enhancement": {},
         "evaluation": {"start": start, "end": end},
     }

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from factorlab.evaluation.inference import infer_mean
+from factorlab.evaluation.settings import EvaluationSettings
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import POOLS
 
@@ -67,8 +68,17 @@ class Compared:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """Settings of the evaluation."""
-        return dict(self.inputs.run.settings.get("evaluation", {}))
+        """Settings of the evaluation, with the defaults of what the run does not say."""
+        given = self.inputs.run.settings.get("evaluation", {})
+        known = {key: value for key, value in given.items() if value is not None}
+        return {**EvaluationSettings().to_dict(), **known}
+
+    def comparable(self, other: Compared) -> bool:
+        """Whether differences from another run are those of what was measured."""
+        return (self.store, self.span) == (other.store, other.span) and all(
+            _plain(self.evaluation.get(key)) == _plain(other.evaluation.get(key))
+            for key in _DECISIVE
+        )
 
     @property
     def span(self) -> tuple[str, str]:
@@ -132,8 +142,8 @@ def pool_differences(
     """Return how far the factors of the other runs lie from those of the same name in the first.
 
     RankIC is compared on the dates that both have, with the Newey–West t of the paired daily
-    difference (lag 2h, fixed-b). Runs of another store or another span are left out: their
-    differences would not be those of a model.
+    difference (lag 2h, fixed-b). Runs of another store, span or way of measuring are left out:
+    their differences would not be those of a model; `what_is_not_comparable` names them.
 
     Returns
     -------
@@ -143,7 +153,7 @@ def pool_differences(
     first, rows = runs[0], []
     value = figures.set_index(["run", "factor", "pool"])
     for run in runs[1:]:
-        if run.store != first.store or run.evaluation != first.evaluation or horizon is None:
+        if horizon is None or not run.comparable(first):
             continue
         for factor in (f for f in run.inputs.models if f in first.inputs.models):
             for pool in (p for p in run.inputs.pools if p in first.inputs.pools):

@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from factorlab.report.axes import date_axis
 from factorlab.report.figures import Drawing, Legend
 from factorlab.report.names import SIMULATED, pool_label
 from factorlab.report.svg import INK, MUTED, WARN, colour, drawing, to_svg
-from factorlab.report.yearly_figures import date_ticks, excess_axis, plot_excess
+from factorlab.report.yearly_figures import excess_axis, plot_excess
 
 __all__ = ["MOST_LINES", "enhanced_drawing", "model_order", "pools_drawing"]
 
@@ -27,7 +28,7 @@ _NAME = 30  # characters of a name; the table has all of it
 _FIGURES = (
     ("rank_ic", "RankIC", 1.0, "{:.3f}"),
     ("rank_icir", "RankICIR", 1.0, "{:.2f}"),
-    ("top_excess", "TOP组超额 top group, % a year", 100.0, "{:.1f}"),
+    ("top_excess", "TOP组超额 top-group excess, %", 100.0, "{:.1f}"),
 )
 
 
@@ -94,6 +95,9 @@ def pools_drawing(
                 axes.set_ylim(-0.6, len(names) - 0.4)
                 axes.axvline(0.0, color=MUTED, linewidth=0.8)
                 axes.set_yticks(at, words if j == 0 else [""] * len(words), fontsize=6.8)
+                for tick in axes.get_yticklabels():
+                    # A name of the user's own is the same in every language.
+                    tick.set_gid("as-is")
                 axes.tick_params(axis="y", length=0)
                 axes.tick_params(axis="x", labelsize=6.8)
                 zh, en = pool_label(pool)
@@ -130,7 +134,7 @@ def enhanced_drawing(
             2,
             len(navs),
             height_ratios=(2.4, 1.0),
-            left=0.055,
+            left=0.068,
             right=0.99,
             top=0.9,
             bottom=0.1,
@@ -142,14 +146,14 @@ def enhanced_drawing(
             for run, (dates, levels) in own.items():
                 plot_excess(upper, lower, dates, levels, colour(colours[run]))
             excess_axis(upper)
-            date_ticks((upper, lower), [dates for dates, _ in own.values()])
+            date_axis((upper, lower), [dates for dates, _ in own.values()])
             for one in (upper, lower):
                 one.tick_params(labelsize=7)
             zh, en = pool_label(pool)
             upper.set_title(zh if zh == en else f"{zh} {en}", fontsize=9, loc="left", color=INK)
             if j == 0:
-                upper.set_ylabel("超额净值 excess NAV")
-                lower.set_ylabel("回撤 %")
+                upper.set_ylabel("超额净值\nexcess NAV", fontsize=7.5)
+                lower.set_ylabel("回撤\ndrawdown, %", fontsize=7)
         _stamp(figure, simulated)
         shown = {run for own in navs.values() for run in own}
         legend = [Legend(r, tone, mark="line") for r, tone in colours.items() if r in shown]

@@ -40,9 +40,9 @@ _POOL = Column("pool", "股票池", "pool", "pool")
 _FACTOR = Column("factor", "模型", "model", "text")
 _HORIZON = Column("horizon", "预测期", "horizon, sessions", "int")
 _POOL_HEADS = {
-    "rank_ic": ("RankIC", "ic"),
-    "rank_icir": ("RankICIR", "num"),
-    "top_excess": ("TOP超额%", "pct"),
+    "rank_ic": ("RankIC", "RankIC", "ic"),
+    "rank_icir": ("RankICIR", "RankICIR", "num"),
+    "top_excess": ("TOP超额%", "top-group excess, %", "pct"),
 }
 _METRICS = {
     "excess_return": ("超额%", "excess, %"),
@@ -216,10 +216,10 @@ def _wide_pools(runs: Sequence[Compared], pools: pd.DataFrame) -> Table:
     value = pools.set_index(["run", "factor", "pool"])
     columns = [_RUN, _FACTOR]
     rows: list[dict[str, object]] = [{"run": r, "factor": f} for r, f in names]
-    for key, (head, kind) in _POOL_HEADS.items():
+    for key, (head_zh, head_en, kind) in _POOL_HEADS.items():
         for pool in pools_of(runs):
             label, (zh, en) = f"{key} {pool}", pool_label(pool)
-            columns.append(Column(label, f"{head} {zh}", en if en != zh else "", kind))
+            columns.append(Column(label, f"{head_zh} {zh}", f"{head_en}, {en}", kind))
             for row, name in zip(rows, names, strict=True):
                 there = (*name, pool) in value.index
                 row[label] = value.loc[(*name, pool), key] if there else math.nan
@@ -228,10 +228,9 @@ def _wide_pools(runs: Sequence[Compared], pools: pd.DataFrame) -> Table:
 
 
 def _plain_pools(pools: pd.DataFrame) -> Table:
-    heads = {"rank_ic": "RankIC", "rank_icir": "RankICIR", "top_excess": "TOP组年化超额"}
     columns = (
         *(_RUN, _FACTOR, _POOL, _HORIZON),
-        *(Column(k, heads[k], "", _POOL_HEADS[k][1]) for k in POOL_FIGURES),
+        *(Column(k, *_POOL_HEADS[k]) for k in POOL_FIGURES),
     )
     return Table("pools", columns, pools)
 

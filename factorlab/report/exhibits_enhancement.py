@@ -21,7 +21,7 @@ from factorlab.report.exhibits_pool import part_year_note, period_columns
 from factorlab.report.figures import Curve, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, Both
-from factorlab.report.reasons import comparison_note
+from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["enhancement_curve", "enhancement_table"]

@@ -13,7 +13,7 @@ from factorlab.report.exhibits_pool import only_coloured
 from factorlab.report.figures import bars
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import ANNUALISATION, CAPTIONS, EQUAL_WEIGHT, Both, Caption
-from factorlab.report.reasons import comparison_note
+from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["groups_exhibit", "performance_exhibit"]

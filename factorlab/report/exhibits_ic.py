@@ -20,7 +20,7 @@ from factorlab.report.exhibit import (
 from factorlab.report.figures import Curve, Drawing, cumulative_ic, weekly
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, pool_label
-from factorlab.report.reasons import comparison_note
+from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = ["correlation_exhibit", "ic_exhibit"]

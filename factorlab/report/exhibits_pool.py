@@ -21,7 +21,7 @@ from factorlab.report.names import (
     Caption,
     pool_label,
 )
-from factorlab.report.reasons import comparison_note
+from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
 __all__ = [

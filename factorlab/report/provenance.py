@@ -11,7 +11,7 @@ import pandas as pd
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import Both
-from factorlab.report.reasons import compared_table, reason_table
+from factorlab.report.printed_notes import compared_table, reason_table
 from factorlab.report.tables import Column, Table, columns_for
 
 __all__ = ["Section", "comparison_section", "data_sections", "flat_settings"]

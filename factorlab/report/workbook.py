@@ -142,11 +142,23 @@ def write_workbook(
     if holdings is not None:
         held = holdings[holdings["weight"] > 0]
         for pool, own in held.groupby("pool", sort=False):
-            name = f"{pool} holdings"[:_NAME_LENGTH]
+            name = _free(f"{pool} holdings", {n for n, _, _ in links})
             writer.holdings(name, str(pool), run.simulated, own)
             links.append((name, f"{pool} 持仓", f"Holdings of {pool} after each trade"))
     writer.contents(contents, run, links, [e for e in exhibits if e.missing])
     book.close()
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """Return a sheet name that Excel takes and no other sheet has, whatever the case."""
+    name = _FORBIDDEN.sub(" ", wanted)[:_NAME_LENGTH].strip()
+    others = {n.casefold() for n in taken}
+    count = 1
+    while name.casefold() in others:
+        count += 1
+        tail = f" {count}"
+        name = name[: _NAME_LENGTH - len(tail)] + tail
+    return name
 
 
 class _Writer:
@@ -178,7 +190,7 @@ class _Writer:
         notes: Sequence[str],
     ) -> None:
         """Write one sheet: title, tables one below the other with their charts, notes."""
-        sheet = self.book.add_worksheet(name)
+        sheet = self._new(name)
         sheet.write_string(0, 0, title, self.title)
         sheet.write_string(1, 0, english, self.grey)
         sheet.write_url(2, 0, "internal:'目录 contents'!A1", self.link, "← 目录 contents")
@@ -213,7 +225,7 @@ class _Writer:
 
     def holdings(self, name: str, pool: str, simulated: bool, frame: pd.DataFrame) -> None:
         """Write one sheet of holdings, newest week first."""
-        sheet = self.book.add_worksheet(name)
+        sheet = self._new(name)
         sheet.write_string(0, 0, f"{pool} 持仓", self.title)
         sheet.write_string(1, 0, f"Holdings of {pool} after each trade", self.grey)
         if simulated:
@@ -278,6 +290,14 @@ class _Writer:
             sheet.write_string(at, 1, e.missing, self.grey)
         sheet.set_column(0, 0, 40)
         sheet.set_column(1, 1, 90)
+
+    def _new(self, name: str) -> Any:
+        """Add a sheet that prints as wide as a page of A4, lying."""
+        sheet = self.book.add_worksheet(name)
+        sheet.set_landscape()
+        sheet.set_paper(9)
+        sheet.fit_to_pages(1, 0)
+        return sheet
 
     def _table(self, sheet: Any, table: Table, at: int, widths: dict[int, int]) -> Placed:
         for j, column in enumerate(table.columns):

@@ -23,8 +23,8 @@ Floats = npt.NDArray[np.float64]
 #: Columns of `yearly_figures` after period and partial.
 FIGURES = (
     *("absolute_return", "benchmark_return", "excess_return", "total_return_excess"),
-    *("excess_max_drawdown", "excess_sharpe", "calmar", "monthly_win_rate", "turnover"),
-    "n_returns",
+    *("excess_max_drawdown", "excess_sharpe", "calmar", "tracking_error"),
+    *("monthly_win_rate", "turnover", "n_returns"),
 )
 
 
@@ -140,7 +140,8 @@ def yearly_figures(strand: Strand, annualisation: int = ANNUALISATION) -> pd.Dat
     -------
     DataFrame
         Columns period, partial and those of `FIGURES`, decimals; NaN where unknown. ``turnover``
-        is the mean of a rebalance: one-way of a top group, two-way of an enhanced index.
+        is the mean of a rebalance: one-way of a top group, two-way of an enhanced index;
+        ``tracking_error`` is known of enhanced indices.
 
     Notes
     -----
@@ -170,6 +171,7 @@ def yearly_figures(strand: Strand, annualisation: int = ANNUALISATION) -> pd.Dat
                 "excess_max_drawdown": drawdown,
                 "excess_sharpe": float(row["excess_sharpe"]),
                 "calmar": calmar,
+                "tracking_error": float(row.get("tracking_error", math.nan)),
                 "monthly_win_rate": float((ahead > 0).mean()) if len(ahead) else math.nan,
                 "turnover": strand.turnover if full and math.isnan(turnover) else turnover,
                 "n_returns": sessions,

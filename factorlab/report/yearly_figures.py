@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
+from factorlab.report.axes import date_axis, days
 from factorlab.report.figures import Drawing, Legend, week_lows, weekly
 from factorlab.report.names import SIMULATED
 from factorlab.report.svg import INK, MUTED, WARN, colour, drawing, to_svg
 
-__all__ = ["date_ticks", "excess_axis", "plot_excess", "years_drawing"]
+__all__ = ["excess_axis", "plot_excess", "years_drawing"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Days = npt.NDArray[np.datetime64]
@@ -60,7 +61,7 @@ def years_drawing(
             right=0.992,
             top=0.925,
             bottom=0.13,
-            wspace=0.12,
+            wspace=0.15,
             hspace=0.12,
         )
         left = figure.add_subplot(grid[:, 0])
@@ -69,10 +70,10 @@ def years_drawing(
         for _, tone, dates, levels, total in curves:
             plot_excess(upper, lower, dates, levels, colour(tone), total)
         excess_axis(upper)
-        date_ticks((upper, lower), [c[2] for c in curves])
+        date_axis((upper, lower), [c[2] for c in curves])
         left.set_ylabel("每年超额 excess of the year, %")
-        upper.set_ylabel("超额净值 NAV")
-        lower.set_ylabel("回撤 %")
+        upper.set_ylabel("超额净值\nexcess NAV", fontsize=7.5)
+        lower.set_ylabel("回撤\ndrawdown, %", fontsize=6.5)
         legend = [
             Legend(name, tone, f"{levels[-1]:.2f}×", "line") for name, tone, _, levels, _ in curves
         ]
@@ -90,7 +91,7 @@ def plot_excess(
 ) -> None:
     """Draw one excess NAV and, below, its drawdown, week by week."""
     at = weekly(pd.Series(dates))
-    x = dates.astype("datetime64[D]").astype(np.int64)[at]
+    x = days(dates)[at]
     upper.plot(x, levels[at], color=tone, linewidth=1.3)
     if total is not None:
         upper.plot(x, total[at], color=tone, linewidth=0.8, linestyle=(0, (1, 1.6)))
@@ -107,22 +108,6 @@ def excess_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.axhline(1.0, color=MUTED, linewidth=0.8)
-
-
-def date_ticks(axes: Sequence[Axes], dates: Sequence[Days]) -> None:
-    """Tick the years (months of a short span) of a column of axes, named below the last one."""
-    first = min(d[0] for d in dates).astype("datetime64[D]")
-    last = max(d[-1] for d in dates).astype("datetime64[D]")
-    months = np.arange(first.astype("datetime64[M]"), last.astype("datetime64[M]") + 1)
-    step = 12 if len(months) > 30 else 3 if len(months) > 8 else 1
-    ticks = [m for m in months if int(m.astype(int)) % step == 0]
-    at = [int(m.astype("datetime64[D]").astype(int)) for m in ticks]
-    names = [str(m)[:4] if step == 12 else str(m) for m in ticks]
-    low, high = int(first.astype(int)), int(last.astype(int))
-    pad = 0.01 * max(high - low, 1)
-    for one in axes:
-        one.set_xlim(low - pad, high + pad)
-        one.set_xticks(at, names if one is axes[-1] else [""] * len(at))
 
 
 def _year_bars(axes: Axes, years: Sequence[str], bars: Sequence[tuple[str, str, Floats]]) -> None:

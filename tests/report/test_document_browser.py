@@ -35,8 +35,13 @@ window.addEventListener("load", function () {
   });
   ["zh", "en", "both"].forEach(function (key) {
     document.querySelector('[data-set="' + key + '"]').click();
-    languages[key] = Array.from(document.querySelectorAll("h1, h2, h4, thead, .note"))
-      .map(function (e) { return e.innerText; }).join(" | ");
+    languages[key] = Array.from(document.querySelectorAll("h1, h2, h4, thead, .note, .legend"))
+      .map(function (e) { return e.innerText; })
+      .concat(Array.from(document.querySelectorAll("svg.fig text, svg.fig tspan"))
+        .filter(function (e) {
+          return !e.children.length && getComputedStyle(e).display !== "none"
+            && getComputedStyle(e.parentNode).display !== "none";
+        }).map(function (e) { return e.textContent; })).join(" | ");
   });
   parent.postMessage({
     width: width, scroll: document.documentElement.scrollWidth, over: over.slice(0, 5),
@@ -100,6 +105,8 @@ def test_nothing_overflows_and_each_language_stands_alone(pages, stem, width) ->
         "yearly": ("逐年超额", "Excess by year"),
         "comparison": ("各股票池并列", "Pools side by side"),
     }[stem]
+    figure = {"yearly": "excess of the year, %", "comparison": "RankIC, CSI 300"}[stem]
+    assert figure in words["en"]
     assert zh in words["zh"] and en not in words["zh"]
     assert en in words["en"] and zh in words["both"] and en in words["both"]
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from factorlab.report.inputs import Inputs
-from factorlab.report.intervals import beyond, resampled_rows
+from factorlab.report.intervals import beyond
 from factorlab.report.reference import load_printed
+from factorlab.report.resampling import resampled_rows
 from tests.report.synthetic import synthetic_run, synthetic_tables
 from tests.report.test_enhancement import enhancement
 

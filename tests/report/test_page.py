@@ -109,6 +109,16 @@ def test_what_made_the_page_is_on_it(index, page):
     assert [cell[0] for cell in rows[0]][4:8] == ["12", "7", "380", "800"]
 
 
+def test_all_26_exhibits_stand_in_the_reports_order(index, page):
+    numbers = [s.removeprefix("exhibit-") for s in page.sections if s.startswith("exhibit-")]
+    assert numbers == [str(n) for n in range(1, 27)]
+    # In the list of contents too, those without data among them.
+    listed = re.findall(r'href="#exhibit-(\d+)"', index.read_text(encoding="utf-8"))
+    assert list(dict.fromkeys(listed)) == numbers
+    absent = {n for n in numbers if "This run has no data" in page.sections[f"exhibit-{n}"]}
+    assert absent == {"6", "23", "24", "25", "26"}
+
+
 def test_drop_is_called_optimistic_beside_realistic(page):
     text = page.sections["exhibit-13"]
     assert "optimistic" in text and "偏乐观" in text

@@ -11,13 +11,8 @@ import pytest
 from factorlab.report import build_report
 from factorlab.report.inputs import Inputs
 from factorlab.report.intervals import Compared
-from factorlab.report.reasons import (
-    RULE_KEYS,
-    comparison_note,
-    reason_table,
-    reasons,
-    reasons_in_words,
-)
+from factorlab.report.printed_notes import comparison_note, reason_table
+from factorlab.report.reasons import RULE_KEYS, reasons, reasons_in_words
 from factorlab.report.reference import REFERENCE_FOLDER, load_printed
 from tests.report.pages import read_page
 from tests.report.synthetic import synthetic_run, synthetic_tables
@@ -198,7 +193,9 @@ def _note(run, tables, scope, *values, metric="rank_ic", pool=""):
 def test_a_note_counts_and_names_reasons_only_beyond(tables):
     run = changed("training", seeds=[0])
     text = _note(run, tables, "ic", 0.0, 0.0, np.nan)
-    assert "3 figures beside printed ones: 2 within sampling error (≈), 0 beyond it, 1 of" in text
+    assert (
+        "3 figures beside printed ones: 2 within sampling error (≈), 0 beyond it, 1 without" in text
+    )
     assert "reason" not in text.lower() and "原因" not in text
     text = _note(run, tables, "ic", 0.0, -0.1)
     assert "1 beyond it" in text and "Known reasons: fewer seeds" in text and "种子更少" in text

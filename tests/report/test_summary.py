@@ -8,7 +8,8 @@ import pytest
 from factorlab.report import build_report
 from factorlab.report.inputs import Inputs
 from factorlab.report.reference import load_printed
-from factorlab.report.summary import cards, statement, verdict
+from factorlab.report.statement import statement
+from factorlab.report.summary import cards, verdict
 from tests.report.pages import read_page
 from tests.report.synthetic import synthetic_run, synthetic_tables
 

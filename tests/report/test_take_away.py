@@ -96,6 +96,13 @@ def test_numbers_have_formats_of_excel_and_heads_stay(book):
     assert ic.column_dimensions["A"].width >= 8
 
 
+def test_a_sheet_prints_a_page_wide(book):
+    for sheet in book.worksheets[1:]:
+        assert sheet.page_setup.orientation == "landscape" and sheet.page_setup.paperSize == 9
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
+        assert sheet.page_setup.fitToHeight == 0
+
+
 def test_dates_are_dates(book):
     sheet = _sheet(book, "3 ")
     assert sheet.cell(6, 1).value == datetime.datetime(2018, 12, 28)

@@ -103,7 +103,7 @@ def test_enhanced_indices_have_the_figures_of_exhibit_26(inputs) -> None:
         ours = yearly_figures(strand).set_index("period")
         for metric in (
             *("excess_return", "excess_sharpe", "excess_max_drawdown", "calmar"),
-            "two_way_turnover",
+            *("tracking_error", "two_way_turnover"),
         ):
             for period in ours.index:
                 value = frame.loc[(strand.pool, metric), period]
@@ -183,6 +183,11 @@ def test_the_page_its_csvs_and_its_workbook(tmp_path) -> None:
     assert "2025 部分（至02-28）" in got.sections["exhibit-y1"]
     assert "2025, part to 02-28" in got.sections["exhibit-y1"]
     assert "before turnover was kept by year" in text
+    real = tables["top_yearly"].set_index(["factor", "pool", "mode", "period"])["excess_return"]
+    summary = {(r[0][1], r[1][1]): [c[1] for c in r] for r in got.tables["summary.csv"]}
+    for pool in POOLS:
+        assert float(summary[pool, "top"][7]) == real[MODEL, pool, "realistic", "full"]
+    assert summary["csi300", "enhanced"][7] == ""
     years = pd.read_csv(page.with_name("yearly.csv"), encoding="utf-8-sig")
     months = pd.read_csv(page.with_name("monthly.csv"), encoding="utf-8-sig")
     assert len(years) == 7 * 8 and len(months) == 7 * 74

@@ -13,6 +13,7 @@ from factorlab.market.quality.reference import reference_findings
 from factorlab.market.quality.st_detector import st_findings, st_table
 from factorlab.market.quality.verdict import Verdict, stage_verdicts
 from factorlab.market.store import Store
+from factorlab.progress import SILENT, Progress
 
 __all__ = ["Finding", "Verdict", "check_store", "check_tables", "stage_verdicts"]
 
@@ -28,14 +29,19 @@ _FAMILIES = (
 )
 
 
-def check_store(store: Store) -> list[Finding]:
+def check_store(store: Store, progress: Progress = SILENT) -> list[Finding]:
     """Return what every family of checks finds, errors first.
 
     Parameters
     ----------
     store : Store
+    progress : Progress, optional
     """
-    found = [finding for family in _FAMILIES for finding in family(store)]
+    found: list[Finding] = []
+    with progress.stage("check", len(_FAMILIES)) as tick:
+        for family in _FAMILIES:
+            found += family(store)
+            tick(1, family.__name__.replace("_", " "))
     return sorted(found, key=lambda f: ("error", "warning", "info").index(f.severity))
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factorlab.market.codes import normalize_code
-from factorlab.market.facts import POOLS
+from factorlab.market.index_facts import POOLS
 from factorlab.market.sources.baostock_api import BaostockApi
 from factorlab.market.sources.baostock_pages import FIELDS, INDEX_OF, BaostockPages
 from factorlab.market.sources.fetching import (

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from factorlab.errors import DataError, StoreError
 from factorlab.market.calendar import csi_effective_dates
 from factorlab.market.codes import normalize_code
-from factorlab.market.facts import POOLS
+from factorlab.market.index_facts import POOLS
 from factorlab.market.sources.baostock_api import BaostockApi
 from factorlab.market.sources.fetching import Span, Transient, distinct_rows, shaped
 from factorlab.market.sources.pages import PageCache, changed_rows

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from factorlab.errors import ConfigError
-from factorlab.market.facts import POOLS
+from factorlab.market.index_facts import POOLS
 from factorlab.market.sources.fetching import Calls, Span, exchange_today
 from factorlab.market.sources.pages import PageCache
 from factorlab.market.sources.records import (

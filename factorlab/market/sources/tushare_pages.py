@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from factorlab.errors import DataError
-from factorlab.market.facts import POOLS
+from factorlab.market.index_facts import POOLS
 from factorlab.market.sources.fetching import NoRight, Span, Transient
 from factorlab.market.sources.pages import PageCache, changed_rows
 from factorlab.market.sources.records import is_stock_code

@@ -7,7 +7,6 @@ any case and under the names a shop gave them, `wind_queries` holds the statemen
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -19,8 +18,9 @@ import pyarrow.compute as pc
 
 from factorlab.errors import DataError
 from factorlab.market.sources.databases import connect
-from factorlab.market.sources.units import PROVED, to_shares_and_cny
+from factorlab.market.sources.units import PROVED
 from factorlab.market.sources.wind_names import WindNames
+from factorlab.market.sources.wind_rows import UNIT, arrow_rows, known_codes, scaled, to_days
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -30,12 +30,8 @@ __all__ = ["WindDatabase"]
 INDICES = ("000300.SH", "000905.SH", "000852.SH", "000985.CSI")
 # 399317.SZ stands in for 000985.CSI before its first level.
 LEVELS = (*INDICES, "399317.SZ")
-UNIT = "lots and thousand CNY"
 _LAST_OLD = date(2021, 7, 29)
 _BATCH = 100_000
-_CODE = r"^[0-9]{6}\.(SH|SZ|BJ)$"
-_TEXT = {"ts_code", "index_code", "sw_code", "name"}
-_DAYS = {"trade_date", "start_date", "end_date", "list_date", "delist_date", "date", "period_end"}
 
 
 class WindDatabase:
@@ -122,12 +118,12 @@ class WindDatabase:
         for year in range(first.year, last.year + 1):
             span = max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
             for table in self._read(self.queries.bars(*span), f"AShareEODPrices of {year}"):
-                kept = _known(table)
+                kept = known_codes(table)
                 counts["rows of other codes"] += len(table) - len(kept)
                 traded = kept.filter(pc.fill_null(pc.greater(kept["volume"], 0), False))
                 counts["rows without volume"] += len(kept) - len(traded)
                 counts["rows"] += len(traded)
-                yield _scaled(traded, proof)
+                yield scaled(traded, proof)
         self._found |= {k: v for k, v in counts.items() if v}
         if proof[0] < PROVED * proof[1]:
             raise DataError(
@@ -172,14 +168,16 @@ class WindDatabase:
         return self._all(self.queries.calendar(), "AShareCalendar")
 
     def _stocks(self) -> pa.Table:
-        return _known(self._all(self.queries.stocks(), "AShareDescription"))
+        return known_codes(self._all(self.queries.stocks(), "AShareDescription"))
 
     def _members(self) -> pa.Table:
         table = self._all(self.queries.members(INDICES), "AIndexMembers")
-        return self._ended(_known(table), "members")
+        return self._ended(known_codes(table), "members")
 
     def _st(self) -> pa.Table:
-        table = self._ended(_known(self._all(self.queries.st(self._st_types), "AShareST")), "st")
+        table = self._ended(
+            known_codes(self._all(self.queries.st(self._st_types), "AShareST")), "st"
+        )
         flag = pa.array(["isST flag"] * len(table), pa.string())
         return table.append_column("source", flag)
 
@@ -201,7 +199,7 @@ class WindDatabase:
     def _weights(self) -> pa.Table:
         from factorlab.market.sources.wind_queries import WEIGHT_CODES
 
-        table = _known(self._all(self.queries.weights(INDICES), "AIndexHS300FreeWeight"))
+        table = known_codes(self._all(self.queries.weights(INDICES), "AIndexHS300FreeWeight"))
         codes = table["index_code"]
         for other, code in WEIGHT_CODES.items():
             codes = pc.if_else(pc.equal(codes, other), code, codes)
@@ -223,7 +221,7 @@ class WindDatabase:
             if not self.names.has(table):
                 self._lacks[table] = f"no Shenwan groups from {lo} to {hi}"
                 continue
-            for row in _known(self._all(self.queries.industry(table), table)).to_pylist():
+            for row in known_codes(self._all(self.queries.industry(table), table)).to_pylist():
                 name = group.get((row["sw_code"] or "")[:4])
                 start = max(row["start_date"], lo)
                 end = min(row["end_date"] or date.max, hi)
@@ -245,7 +243,7 @@ class WindDatabase:
         )
 
     def _shares(self) -> pa.Table:
-        return _known(self._all(self.queries.shares(), "AShareEODDerivativeIndicator"))
+        return known_codes(self._all(self.queries.shares(), "AShareEODDerivativeIndicator"))
 
     def _valuations(self) -> pa.Table | None:
         """Return the valuations of each quarter's last session, under the quarter's end."""
@@ -255,7 +253,7 @@ class WindDatabase:
         query = self.queries.valuations([d.item() for d in last])
         if query is None:
             return None
-        table = _known(self._all(query, "AShareEODDerivativeIndicator"))
+        table = known_codes(self._all(query, "AShareEODDerivativeIndicator"))
         month = table["period_end"].to_numpy().astype("datetime64[M]").astype(int)
         ends = (month // 3 * 3 + 3).astype("datetime64[M]").astype("datetime64[D]")
         period = pa.array(ends - np.timedelta64(1, "D"))
@@ -265,7 +263,7 @@ class WindDatabase:
         pieces = list(self._read(query, what))
         if pieces:
             return pa.concat_tables(pieces)
-        return _arrow([c.name for c in query.selected_columns], [])
+        return arrow_rows([c.name for c in query.selected_columns], [])
 
     def _read(self, query: sa.Select, what: str) -> Iterator[pa.Table]:
         """Stream a statement as Arrow tables."""
@@ -274,7 +272,7 @@ class WindDatabase:
             result = connection.execution_options(**options).execute(query)
             names = list(result.keys())
             for part in result.partitions():
-                yield _arrow(names, part)
+                yield arrow_rows(names, part)
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[sa.Connection]:
@@ -293,61 +291,10 @@ class WindDatabase:
             ) from None
 
 
-def _arrow(names: Sequence[str], rows: Sequence[Any]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    out = {}
-    for name, values in zip(names, columns, strict=True):
-        if name in _TEXT:
-            out[name] = pa.array(values, pa.string())
-        elif name in _DAYS:
-            out[name] = _days(values)
-        else:
-            out[name] = pa.array(values, pa.float64(), from_pandas=True)
-    return pa.table(out)
-
-
-def _days(values: Sequence[Any]) -> pa.Array:
-    first = next((v for v in values if v is not None), None)
-    if first is None:
-        return pa.nulls(len(values), pa.date32())
-    if isinstance(first, date):
-        return pa.array(values).cast(pa.date32())
-    text = pc.utf8_trim_whitespace(pa.array([None if v is None else str(v) for v in values]))
-    text = pc.if_else(pc.equal(text, ""), None, pc.utf8_slice_codeunits(text, 0, 8))
-    try:
-        return pc.strptime(text, format="%Y%m%d", unit="s").cast(pa.date32())
-    except pa.ArrowInvalid:
-        wrong = next(v for v in text.to_pylist() if v and not re.fullmatch(r"\d{8}", v))
-        raise DataError(
-            f"`TRADE_DT` and other dates must be written like 20190102; got {wrong!r}; map"
-            " [data.sql.columns] to columns of such dates, or of dates"
-        ) from None
-
-
-def _known(table: pa.Table) -> pa.Table:
-    return table.filter(pc.fill_null(pc.match_substring_regex(table["ts_code"], _CODE), False))
-
-
-def _scaled(table: pa.Table, proof: list[int]) -> pa.Table:
-    """Bring lots and thousand CNY to shares and CNY; count the rows that prove the units."""
-    number = {n: table[n].to_numpy() for n in ("volume", "amount", "low", "high")}
-    volume, amount = to_shares_and_cny(number["volume"], number["amount"], UNIT)
-    vwap = amount / volume
-    inside = (vwap >= number["low"] - 0.01) & (vwap <= number["high"] + 0.01)
-    proof[0] += int(np.count_nonzero(inside))
-    proof[1] += len(table)
-    columns = {n: table[n] for n in table.column_names}
-    # A zero is Wind's word for nothing: no close before the first bar, no limit that day.
-    for name in ("pre_close", "up_limit", "down_limit"):
-        if name in columns:
-            columns[name] = pc.if_else(pc.greater(columns[name], 0), columns[name], None)
-    return pa.table(columns | {"volume": pa.array(volume), "amount": pa.array(amount)})
-
-
 def _plain(value: Any) -> Any:
     """Return a number with the digits every server agrees on from one call to the next."""
     return f"{value:.9e}" if isinstance(value, float) else str(value)
 
 
 def _day(value: Any) -> date | None:
-    return _days([value])[0].as_py()
+    return to_days([value])[0].as_py()
