@@ -236,7 +236,7 @@ def _canvas(height: float, simulated: bool) -> tuple[Figure, Axes]:
     axes.set_ylim(height, 0)
     axes.set_axis_off()
     if simulated:
-        _write(axes, _WIDTH - 4, 8, SIMULATED, 9.5, WARN, bold=True, align="right")
+        _write(axes, _WIDTH - 4, 10, SIMULATED, 9.5, WARN, bold=True, align="right")
     return figure, axes
 
 

@@ -133,7 +133,7 @@ def _draw(prefix: str, label: str, model: str, points: pd.DataFrame, inputs: Inp
             figure.text(0.99, 1 - 0.06 / height, SIMULATED, color=WARN, **place)
         tone = inputs.colour(model)
         legend = [Legend(model, tone, mark="line")]
-        legend.append(Legend("保留的一轮 epoch kept", tone, mark="dot"))
+        legend.append(Legend("保留的一轮 epoch kept", tone, mark="point"))
         return Drawing(to_svg(figure, prefix, label), tuple(legend))
 
 
@@ -150,5 +150,6 @@ def _lines(axes: Axes, points: pd.DataFrame, key: str, seeds: Sequence[object], 
     step = max(1, -(-last // 5))
     axes.set_xticks(np.arange(step, last + 1, step))
     axes.set_xlim(0.5, last + 0.5)
-    if key == "validation_rank_ic":
+    # Where all are above zero, the line would only press the curves together.
+    if key == "validation_rank_ic" and points[key].min() < 0:
         axes.axhline(0.0, color=MUTED, linewidth=0.8)

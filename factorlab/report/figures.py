@@ -221,6 +221,9 @@ def excess_curves(
         upper.axhline(1.0, color=MUTED, linewidth=0.8)
         upper.set_ylabel("超额净值（对数轴）\nexcess NAV, start = 1, log")
         lower.set_ylabel("超额回撤\ndrawdown, %")
+        for axes in (upper, lower):
+            # Wide numbers would push it over the drawing's edge.
+            axes.yaxis.set_label_coords(-0.043, 0.5)
         date_axis((upper, lower), [c.dates for c in curves])
         lower.set_xlabel("日期 date")
         panels = [Panel(upper, "ratio"), Panel(lower, "drawdown")]

@@ -126,8 +126,9 @@ class Filters:
         return _attributes({"f": self._factors([name])})
 
     def pool(self, name: str) -> Markup:
-        """Return the attributes of what is about one pool."""
-        return _attributes({"p": [str(self.pools.index(name))] if name in self.pools else []})
+        """Return the attributes of what is about one pool, by its name or its English label."""
+        found = [i for i, pool in enumerate(self.pools) if name in (pool, pool_label(pool)[1])]
+        return _attributes({"p": [str(i) for i in found[:1]]})
 
     def _exhibit(self, exhibit: Exhibit | None) -> dict[str, list[str]]:
         if exhibit is None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from factorlab.report.names import label_parts
+from factorlab.report.names import label_parts, pool_label
 
 __all__ = ["Panel", "bar_plot", "curve_plot", "packed"]
 
@@ -102,6 +102,7 @@ def curve_plot(figure: Figure, panels: Sequence[Panel]) -> dict[str, Any]:
         out.append(
             {
                 **_frame(panel.axes),
+                "title": list(dict.fromkeys(pool_label(panel.pool))) if panel.pool else [],
                 "x": [round(x, 2) for x in panel.axes.get_xlim()],
                 "log": int(panel.axes.get_yscale() == "log"),
                 "base": panel.base,
@@ -158,7 +159,7 @@ def _frame(axes: Axes) -> dict[str, Any]:
         "b": [round(float(e), 2) for e in edges],
         "y": [float(f"{y:.6g}") for y in axes.get_ylim()],
         "l": _words(axes.get_ylabel()),
-        "title": _words(axes.get_title(loc="left")),
+        "title": [],
     }
 
 

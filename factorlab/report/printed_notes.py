@@ -49,7 +49,10 @@ def comparison_note(
     ]
     if outside:
         metrics = [c.metric for c in compared if math.isfinite(c.beyond) and c.beyond != 0]
+        # What the reasons look at is not what the table is made from.
+        read = set(inputs.read)
         known = [r for r in reasons(inputs) if r.bears_on(scope, metrics, pool)]
+        inputs.read = read
         zh.append("已知原因：" + "、".join(r.zh for r in known) if known else "原因未知")
         words = ", ".join(r.en for r in known)
         en.append(f"Known reasons: {words}" if known else "Reason unknown")

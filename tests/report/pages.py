@@ -9,6 +9,27 @@ from pathlib import Path
 _VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
+def same(value: str, cell: str) -> bool:
+    """Whether a cell's exact value is that of the CSV, as text or as a number."""
+    try:
+        return float(value) == float(cell)
+    except ValueError:
+        return value == cell
+
+
+def shows(text: str, value: str) -> bool:
+    """Check that a cell's text is the value rounded, as a number or in per cent; True for those."""
+    try:
+        number = float(text.replace(",", ""))
+        exact = float(value)
+    except ValueError:
+        return False
+    digits = len(text.partition(".")[2])
+    near = 0.5 * 10**-digits + 1e-9
+    assert min(abs(number - exact), abs(number - 100 * exact)) <= near, (text, value)
+    return True
+
+
 @dataclass
 class Page:
     """What `read_page` found."""

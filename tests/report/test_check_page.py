@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from factorlab.market.quality import Finding, check_store, check_tables, stage_v
 from factorlab.report.check_page import findings_json, print_findings, write_check
 from factorlab.report.check_words import COLUMNS, FINDINGS, STAGES, TABLES, VERDICTS, lacks_zh
 from tests.market.test_quality import PLANTED, Changed
-from tests.report.test_browser import CHROMIUM, FLAGS
+from tests.report.browser import CHROMIUM, chromium, opened
 
 HAN = re.compile("[\u4e00-\u9fff]")
 
@@ -104,30 +103,18 @@ def test_a_store_without_fundamentals_shows_dashes(sim_store, tmp_path):
 @pytest.mark.parametrize("width", [1440, 390])
 def test_no_element_runs_over_the_edge(sim_store, tmp_path, width):
     page = write_check(sim_store, check_store(sim_store), tmp_path, check_tables(sim_store))
-    probe = """<script>onload = function () {
-      document.querySelectorAll("details").forEach(function (d) { d.open = true; });
-      var w = document.documentElement.clientWidth, over = [];
-      document.querySelectorAll("body *").forEach(function (e) {
-        if (e.closest(".wide table.grid")) { return; }
-        if (e.getBoundingClientRect().right > w + 1) { over.push(e.outerHTML.slice(0, 80)); }
-      });
-      parent.postMessage({width: w, scroll: document.documentElement.scrollWidth, over: over}, "*");
-    };</script>"""
-    page.write_text(page.read_text(encoding="utf-8") + probe, encoding="utf-8")
-    frame = tmp_path / "frame.html"
-    frame.write_text(
-        "<!DOCTYPE html><pre id=out></pre><script>onmessage = function (e) {"
-        "document.getElementById('out').textContent = JSON.stringify(e.data); };</script>"
-        f'<iframe src="check.html" style="width:{width}px;height:900px;border:0"></iframe>',
-        encoding="utf-8",
-    )
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    done = subprocess.run(
-        [CHROMIUM, *FLAGS, profile, "--dump-dom", frame.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    got = json.loads(html.unescape(re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.S)[1]))
+    with chromium() as browser, opened(browser, page, width) as watched:
+        watched.page.evaluate(
+            "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+        )
+        got = watched.page.evaluate(
+            """() => {
+              const width = document.documentElement.clientWidth;
+              const over = Array.from(document.querySelectorAll("body *")).filter((e) =>
+                !e.closest(".wide table.grid") && e.getBoundingClientRect().right > width + 1);
+              return {width, scroll: document.documentElement.scrollWidth,
+                over: over.map((e) => e.outerHTML.slice(0, 80))};
+            }"""
+        )
+        assert watched.errors == [] and watched.requests == [page.as_uri()]
     assert got == {"width": width, "scroll": width, "over": []}

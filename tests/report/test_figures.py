@@ -17,12 +17,15 @@ DATES = pd.Series(
 )
 
 
-def test_weekly_keeps_the_first_date_and_each_weeks_last():
+def test_weekly_keeps_the_first_date_and_the_last_of_each_week_and_year():
     # Fri | Mon (then a holiday) | Tue, Fri | Mon
     assert weekly(DATES).tolist() == [0, 1, 3, 4]
     assert weekly(DATES[:0]).tolist() == []
     thursday = pd.Series(pd.to_datetime(["2019-01-02", "2019-01-03", "2019-01-04"]))
     assert weekly(thursday).tolist() == [0, 2]
+    # The last session of a year, a Tuesday, is among them.
+    turn = pd.Series(pd.to_datetime(["2024-12-30", "2024-12-31", "2025-01-02", "2025-01-03"]))
+    assert weekly(turn).tolist() == [0, 1, 3]
 
 
 def test_week_lows_see_every_day():

@@ -14,7 +14,7 @@ from factorlab.config import REPORT_LANGUAGES
 from factorlab.errors import ConfigError, DataError
 from factorlab.report import RunInfo, build_report
 from factorlab.report.rendering import LANGUAGES, bilingual
-from tests.report.pages import read_page
+from tests.report.pages import read_page, same, shows
 from tests.report.synthetic import synthetic_run, synthetic_tables
 
 CAPTIONS = {
@@ -65,29 +65,9 @@ def test_numbers_of_the_page_equal_the_csv(index, page):
         assert len(rows) == len(frame)
         for row, (_, line) in zip(rows, frame.iterrows(), strict=True):
             for (text, value), cell in zip(row, line, strict=True):
-                assert _same(value, cell), (name, value, cell)
-                compared += _shows(text, value)
+                assert same(value, cell), (name, value, cell)
+                compared += shows(text, value)
     assert compared > 1500
-
-
-def _same(value: str, cell: str) -> bool:
-    try:
-        return float(value) == float(cell)
-    except ValueError:
-        return value == cell
-
-
-def _shows(text: str, value: str) -> bool:
-    """Check that the text is the value rounded, as a number or in per cent; count numbers."""
-    try:
-        number = float(text.replace(",", ""))
-        exact = float(value)
-    except ValueError:
-        return False
-    digits = len(text.partition(".")[2])
-    near = 0.5 * 10**-digits + 1e-9
-    assert min(abs(number - exact), abs(number - 100 * exact)) <= near, (text, value)
-    return True
 
 
 def test_every_csv_is_offered_on_the_page(index, page):

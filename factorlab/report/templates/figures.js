@@ -273,9 +273,7 @@
     tip.hidden = true;
     box.removeAttribute("data-plot");
     // A scale of dates that arrow keys move along; its text is the values there.
-    box.setAttribute("tabindex", "0");
     box.setAttribute("role", "slider");
-    box.setAttribute("aria-labelledby", caption);
     box.classList.add("live");
     var entries = Array.prototype.slice.call(figure.querySelectorAll(".legend li b")).map(function (b) { return [b, b.textContent, b.parentNode.textContent]; });
     function whole() { return model.years.length && filter.y ? years(filter.y) : null; }
@@ -343,7 +341,7 @@
       tip.style.left = Math.max(box.scrollLeft, x) + "px";
       tip.style.top = Math.max(0, Math.min(b[1] * unit, box.clientHeight - tip.offsetHeight - 4)) + "px";
       box.setAttribute("aria-valuenow", String(at));
-      box.setAttribute("aria-valuetext", got.head + ": " + got.rows.map(function (r) { return r.name + " " + r.cells.join(", "); }).join("; "));
+      box.setAttribute("aria-valuetext", head.innerText + ": " + got.rows.map(function (r) { return r.name + " " + r.cells.join(", "); }).join("; "));
     }
     function point(event) {
       var m = svg.getScreenCTM().inverse();

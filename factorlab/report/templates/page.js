@@ -65,6 +65,9 @@
       here = link;
       link.classList.add("here");
       link.setAttribute("aria-current", "true");
+      // On a phone the contents are one line that scrolls.
+      var nav = link.closest("nav");
+      nav.scrollLeft += link.getBoundingClientRect().left - nav.getBoundingClientRect().left - 12;
     });
   }, { rootMargin: "-10% 0px -80% 0px" });
   document.querySelectorAll("main section").forEach(function (s) { observer.observe(s); });
