@@ -13,13 +13,19 @@ from factorlab.report.comparison_page import build_comparison
 from factorlab.report.inputs import Inputs
 from factorlab.report.reference import load_printed
 from factorlab.report.yearly_page import build_yearly
+from tests.report.browser import CHROMIUM
 from tests.report.synthetic import synthetic_run, synthetic_tables
-from tests.report.test_browser import CHROMIUM, FLAGS
 from tests.report.test_yearly import MODEL, enhanced
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="chromium is not installed (apt-get install chromium fonts-noto-cjk)"
 )
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars"
+    " --disable-background-networking --disable-component-update --disable-sync"
+    " --virtual-time-budget=4000 --window-size=1600,1000"
+).split()
 
 LONG = "a_factor_with_a_very_long_name_" + "x" * 40
 
