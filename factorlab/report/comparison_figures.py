@@ -28,7 +28,7 @@ _NAME = 30  # characters of a name; the table has all of it
 _FIGURES = (
     ("rank_ic", "RankIC", 1.0, "{:.3f}"),
     ("rank_icir", "RankICIR", 1.0, "{:.2f}"),
-    ("top_excess", "TOP组超额 top-group excess, %", 100.0, "{:.1f}"),
+    ("top_excess", "TOP组超额（%） top-group excess, %", 100.0, "{:.1f}"),
 )
 
 
@@ -153,7 +153,7 @@ def enhanced_drawing(
             upper.set_title(zh if zh == en else f"{zh} {en}", fontsize=9, loc="left", color=INK)
             if j == 0:
                 upper.set_ylabel("超额净值\nexcess NAV", fontsize=7.5)
-                lower.set_ylabel("回撤\ndrawdown, %", fontsize=7)
+                lower.set_ylabel("回撤（%）\ndrawdown, %", fontsize=7)
         _stamp(figure, simulated)
         shown = {run for own in navs.values() for run in own}
         legend = [Legend(r, tone, mark="line") for r, tone in colours.items() if r in shown]

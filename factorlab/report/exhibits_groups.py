@@ -73,7 +73,7 @@ def groups_exhibit(inputs: Inputs) -> Exhibit:
         [str(g) for g in groups],
         series,
         x_label=f"分组（1 = 得分最低，{groups[-1]} = 得分最高）group, 1 = lowest score",
-        y_label="年化收益\nannual return, %",
+        y_label="年化收益（%）\nannual return, %",
         lines=[("指数 index", index), ("成员等权 equal-weighted pool", equal)],
         numbers=len(shown) == 1,
         simulated=inputs.run.simulated,

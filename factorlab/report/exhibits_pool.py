@@ -119,7 +119,7 @@ def yearly_returns_exhibit(inputs: Inputs) -> Exhibit:
         _year_names(years),
         {**series, INDEX: ("bench", level)},
         x_label="年份 year",
-        y_label="区间收益\nreturn of the period, %",
+        y_label="区间收益（%）\nreturn of the period, %",
         numbers=len(shown) <= NUMBERED,
         simulated=inputs.run.simulated,
     )
@@ -153,7 +153,7 @@ def year_bars_exhibit(inputs: Inputs, number: str, pool: str, caption: Caption) 
         _year_names(years),
         {m: (inputs.colour(m), row(value, m)) for m in shown},
         x_label="年份 year",
-        y_label="超额收益\nexcess return of the period, %",
+        y_label="超额收益（%）\nexcess return of the period, %",
         marks={m: row(printed, m) for m in shown},
         ticks={m: row(total, m) for m in shown},
         numbers=len(shown) <= NUMBERED,

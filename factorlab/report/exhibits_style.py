@@ -36,7 +36,7 @@ def style_exhibit(inputs: Inputs) -> Exhibit:
         styles,
         series,
         x_label="风格因子 style",
-        y_label="相关性 mean correlation, %",
+        y_label="相关性（%） mean correlation, %",
         simulated=inputs.run.simulated,
     )
     # Keys of the columns must not clash with the first one, whatever a style is called.

@@ -220,7 +220,7 @@ def excess_curves(
         log_axis(upper, min(lows), max(highs))
         upper.axhline(1.0, color=MUTED, linewidth=0.8)
         upper.set_ylabel("超额净值（对数轴）\nexcess NAV, start = 1, log")
-        lower.set_ylabel("超额回撤\ndrawdown, %")
+        lower.set_ylabel("超额回撤（%）\ndrawdown, %")
         for axes in (upper, lower):
             # Wide numbers would push it over the drawing's edge.
             axes.yaxis.set_label_coords(-0.043, 0.5)

@@ -71,9 +71,9 @@ def years_drawing(
             plot_excess(upper, lower, dates, levels, colour(tone), total)
         excess_axis(upper)
         date_axis((upper, lower), [c[2] for c in curves])
-        left.set_ylabel("每年超额 excess of the year, %")
+        left.set_ylabel("每年超额（%） excess of the year, %")
         upper.set_ylabel("超额净值\nexcess NAV", fontsize=7.5)
-        lower.set_ylabel("回撤\ndrawdown, %", fontsize=6.5)
+        lower.set_ylabel("回撤（%）\ndrawdown, %", fontsize=6.5)
         legend = [
             Legend(name, tone, f"{levels[-1]:.2f}×", "line") for name, tone, _, levels, _ in curves
         ]
