@@ -38,6 +38,11 @@ def end(*arguments: object, code: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to jobs in its background: their children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_0_done(sim_store) -> None:
     done = end("check", sim_store.path, "--strict", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -104,7 +109,7 @@ def test_130_interrupted_is_one_line(tmp_path) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "demo", "--out", str(tmp_path / "demo"), "--json"],
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
     assert process.stderr is not None
     first = process.stderr.readline()
@@ -125,7 +130,7 @@ def test_130_ends_the_processes_of_a_training(sim_tables, sim_store, tmp_path) -
     command = [*PROGRAM, "train", str(path), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
     wait_for(lambda: any((tmp_path / "out").glob("models/*/*/*/checkpoint.safetensors")), process)
     began = time.monotonic()
