@@ -16,7 +16,14 @@ from factorlab.kernels.compiled import frozen, in_threads
 from factorlab.kernels.decay import decay_block
 from factorlab.kernels.ranks import sorted_rows, spearman_block
 
-__all__ = ["Decay", "autocorrelation_table", "decay_table", "ic_decay", "rank_autocorrelation"]
+__all__ = [
+    "Decay",
+    "autocorrelation_table",
+    "decay_table",
+    "ic_decay",
+    "ic_decays",
+    "rank_autocorrelation",
+]
 
 HORIZONS = tuple(range(1, 61))
 LAGS = (1, 5, 10, 20)
@@ -52,15 +59,35 @@ def ic_decay(
     delay: int = 1,
     min_pairs: int = 50,
 ) -> dict[str, Decay]:
-    """Correlate a score with the returns of every horizon, each on its own sample.
+    """Correlate one score with the returns of every horizon: `ic_decays` of it alone.
+
+    Returns
+    -------
+    dict of str to Decay
+        By pool.
+    """
+    found = ic_decays({"": score}, price, members, rows, horizons, delay, min_pairs)
+    return {pool: item for (_, pool), item in found.items()}
+
+
+def ic_decays(
+    scores: Mapping[str, npt.ArrayLike],
+    price: npt.ArrayLike,
+    members: Mapping[str, Mask],
+    rows: slice | None = None,
+    horizons: Sequence[int] = HORIZONS,
+    delay: int = 1,
+    min_pairs: int = 50,
+) -> dict[tuple[str, str], Decay]:
+    """Correlate scores with the returns of every horizon, each on its own sample.
 
     ``RankIC_t(h) = Spearman(score_t, C[t+d+h] / C[t+d] - 1)`` over the members at `t` that have
     both; a horizon's numbers are those of `ic.ic_series` to the last bit, whatever the others are.
 
     Parameters
     ----------
-    score : array of float64, shape [n, N]
-        NaN where there is none.
+    scores : mapping of str to array of float64, shape [n, N]
+        By factor, all of one shape; NaN where there is none.
     price : array of float64, shape [R, N], R >= n
         Total-return closes from the score's first session on, NaN where a session has no bar (not
         carried forward). Rows beyond the score's last one serve its last labels.
@@ -77,8 +104,7 @@ def ic_decay(
 
     Returns
     -------
-    dict of str to Decay
-        By pool.
+    dict of (factor, pool) to Decay
 
     Raises
     ------
@@ -89,9 +115,13 @@ def ic_decay(
 
     Notes
     -----
-    Source: definitions §9. Returns are sorted once a date and horizon for all pools.
+    Source: definitions §9. Returns are sorted once a date and horizon for all
+    scores and pools.
     """
-    values = np.asarray(score, dtype=np.float64)
+    every = [np.asarray(score, dtype=np.float64) for score in scores.values()]
+    if not every:
+        return {}
+    values = every[0]
     close = frozen(np.asarray(price), np.float64)
     steps = np.array(horizons, dtype=np.int64)
     if not len(steps) or steps.min() < 1 or len(set(horizons)) < len(steps):
@@ -107,6 +137,11 @@ def ic_decay(
             f"`price` must have the columns of `score` {values.shape}; got {close.shape};"
             " put both on the same assets"
         )
+    for factor, other in zip(scores, every, strict=True):
+        if other.shape != values.shape:
+            raise DataError(
+                f"`scores` must have one shape, {values.shape}; got {other.shape} of {factor!r}"
+            )
     for pool, mask in members.items():
         if np.shape(mask) != values.shape:
             raise DataError(
@@ -114,16 +149,19 @@ def ic_decay(
                 f" {np.shape(mask)} in pool {pool!r}"
             )
     part = slice(*(rows or slice(None)).indices(len(values)))
-    shape = (len(members), len(steps), len(values))
+    shape = (len(every), len(members), len(steps), len(values))
     rho, pairs = np.full(shape, np.nan), np.zeros(shape, dtype=np.int32)
 
     def work(block: slice) -> None:
         at = slice(part.start + block.start, part.start + block.stop)
         inside = np.stack([np.asarray(mask)[at] for mask in members.values()])
-        size = (len(members), len(steps), at.stop - at.start)
+        size = (len(every), len(members), len(steps), at.stop - at.start)
+        ordered = [sorted_rows(each[at]) for each in every]
+        places, known = (np.stack(part) for part in zip(*ordered, strict=True))
         here, count = np.empty(size), np.empty(size, dtype=np.int32)
         decay_block(
-            *sorted_rows(values[at]),
+            places,
+            known,
             close,
             at.start,
             delay,
@@ -134,12 +172,13 @@ def ic_decay(
             here,
             count,
         )
-        rho[:, :, at], pairs[:, :, at] = here, count
+        rho[..., at], pairs[..., at] = here, count
 
     if members:
         in_threads(work, part.stop - part.start)
     return {
-        pool: Decay(tuple(int(h) for h in horizons), rho[k], pairs[k])
+        (factor, pool): Decay(tuple(int(h) for h in horizons), rho[f, k], pairs[f, k])
+        for f, factor in enumerate(scores)
         for k, pool in enumerate(members)
     }
 

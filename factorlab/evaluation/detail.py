@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from factorlab.evaluation.bootstrap import Bootstrap, bootstrap_difference, bootstrap_ic
-from factorlab.evaluation.decay import Decay, autocorrelation_table, decay_table, ic_decay
+from factorlab.evaluation.decay import Decay, autocorrelation_table, decay_table, ic_decays
 from factorlab.evaluation.group_ic import (
     SortedPanel,
     group_ic_table,
@@ -24,7 +24,7 @@ from factorlab.evaluation.group_ic import (
     rank_groups,
     residual_score,
 )
-from factorlab.evaluation.ic import RETURN_TIE, IcSeries
+from factorlab.evaluation.ic import FACTOR_BLOCK, RETURN_TIE, IcSeries
 from factorlab.evaluation.inference import effective_size, enough_samples
 from factorlab.evaluation.risk import drawdown_table, risk_summary, rolling_table
 from factorlab.evaluation.settings import EvaluationSettings
@@ -172,11 +172,13 @@ def ic_tables(
     reach = settings.delay + max(settings.decay)
     beyond = slice(first, min(first + rows.stop + reach, len(store.dates)))
     price = store["close"][beyond] * store["adj_factor"][beyond]
-    for factor, score in values.items():
-        found = ic_decay(
-            score, price, members, rows, settings.decay, settings.delay, settings.min_pairs
+    factors = list(values)
+    # A few at a time: their sorted copies are large.
+    for start in range(0, len(factors), FACTOR_BLOCK):
+        some = {factor: values[factor] for factor in factors[start : start + FACTOR_BLOCK]}
+        decays |= ic_decays(
+            some, price, members, rows, settings.decay, settings.delay, settings.min_pairs
         )
-        decays |= {(factor, pool): item for pool, item in found.items()}
     del price
     inside = {pool: member[rows] for pool, member in members.items()}
     scored = {factor: score[rows] for factor, score in values.items()}

@@ -40,13 +40,13 @@ def decay_block(  # type: ignore[no-untyped-def]
 ):
     """Correlate scores with the returns of every horizon over the members of pools, row by row.
 
-    Returns are made and sorted one horizon at a time, never all at once: memory does not grow with
-    the number of horizons.
+    Returns are made and sorted one horizon at a time, once for all scores, never all at once:
+    memory does not grow with the number of horizons.
 
     Parameters
     ----------
-    score_places : int32 [n, N], score_counts : int64 [n]
-        Of `sort_block`.
+    score_places : int32 [F, n, N], score_counts : int64 [F, n]
+        Of `sort_block`, each score's.
     price : float64 [R, N]
         Total-return closes; NaN where a session has no bar.
     row : int
@@ -57,30 +57,34 @@ def decay_block(  # type: ignore[no-untyped-def]
     tie : float
         Returns up to `tie` above the next lower one are equal to it.
     least : int
-    rho : float64 [P, H, n], pairs : int32 [P, H, n]
+    rho : float64 [F, P, H, n], pairs : int32 [F, P, H, n]
         Take the correlation, NaN where there is none, and the number of pairs.
     """
     n = price.shape[1]
-    pools = len(members)
+    scores, pools = len(score_places), len(members)
     key = np.empty(n, dtype=np.uint64)
     other = np.empty(n, dtype=np.uint64)
     values = np.empty(n)
     returns = np.empty(n)
     places = np.empty(n, dtype=np.int32)
     sample = np.empty(n, dtype=np.int32)
-    inside = np.empty((pools, n), dtype=np.int32)
-    sizes = np.empty(pools, dtype=np.int64)
+    inside = np.empty((scores, pools, n), dtype=np.int32)
+    sizes = np.empty((scores, pools), dtype=np.int64)
     known = np.empty(n, dtype=np.bool_)
     ranks = np.empty(n, dtype=np.int64)
-    for t in range(len(score_counts)):
-        for p in range(pools):
-            sizes[p] = pick_row(score_places[t], score_counts[t], members[p, t], inside[p])
+    for t in range(score_places.shape[1]):
+        for f in range(scores):
+            for p in range(pools):
+                sizes[f, p] = pick_row(
+                    score_places[f, t], score_counts[f, t], members[p, t], inside[f, p]
+                )
         start = row + t + delay
         for h in range(len(horizons)):
             stop = start + horizons[h]
-            for p in range(pools):
-                rho[p, h, t] = np.nan
-                pairs[p, h, t] = 0
+            for f in range(scores):
+                for p in range(pools):
+                    rho[f, p, h, t] = np.nan
+                    pairs[f, p, h, t] = 0
             if stop >= len(price):
                 continue
             for i in range(n):
@@ -89,18 +93,19 @@ def decay_block(  # type: ignore[no-untyped-def]
             for k in range(1, count):
                 if not values[k] - values[k - 1] > tie:
                     places[k] = -1 - places[k]
-            for p in range(pools):
-                known[:] = False
-                for k in range(sizes[p]):
-                    place = inside[p, k]
-                    column = place if place >= 0 else -1 - place
-                    known[column] = returns[column] == returns[column]
-                size = pick_row(inside[p], sizes[p], known, sample)
-                pairs[p, h, t] = size
-                if size >= least:
-                    squares = rank_sample(sample, size, ranks)
-                    both = pick_row(places, count, known, sample)
-                    rho[p, h, t] = _correlate(sample, both, ranks, squares)
+            for f in range(scores):
+                for p in range(pools):
+                    known[:] = False
+                    for k in range(sizes[f, p]):
+                        place = inside[f, p, k]
+                        column = place if place >= 0 else -1 - place
+                        known[column] = returns[column] == returns[column]
+                    size = pick_row(inside[f, p], sizes[f, p], known, sample)
+                    pairs[f, p, h, t] = size
+                    if size >= least:
+                        squares = rank_sample(sample, size, ranks)
+                        both = pick_row(places, count, known, sample)
+                        rho[f, p, h, t] = _correlate(sample, both, ranks, squares)
 
 
 @jit

@@ -12,6 +12,7 @@ from factorlab.evaluation.decay import (
     autocorrelation_table,
     decay_table,
     ic_decay,
+    ic_decays,
     rank_autocorrelation,
 )
 from factorlab.evaluation.ic import ic_series
@@ -64,6 +65,22 @@ def test_another_horizon_or_pool_changes_nothing_and_rows_limit_the_work(market)
     )["half"]
     np.testing.assert_array_equal(alone.rank_ic[0, 20:60], whole["half"].rank_ic[1, 20:60])
     assert np.isnan(alone.rank_ic[0, :20]).all() and np.isnan(alone.rank_ic[0, 60:]).all()
+
+
+def test_scores_together_are_each_alone(market) -> None:
+    _, score, price, members = market
+    other = np.random.default_rng(6).standard_normal(score.shape)
+    other[40:60] = np.nan
+    found = ic_decays({"a": score, "b": other}, price, members, horizons=(3, 30), min_pairs=20)
+    assert list(found) == [(f, p) for f in ("a", "b") for p in members]
+    for factor, values in (("a", score), ("b", other)):
+        alone = ic_decay(values, price, members, horizons=(3, 30), min_pairs=20)
+        for pool in members:
+            np.testing.assert_array_equal(found[factor, pool].rank_ic, alone[pool].rank_ic)
+            np.testing.assert_array_equal(found[factor, pool].n_pairs, alone[pool].n_pairs)
+    assert ic_decays({}, price, members) == {}
+    with pytest.raises(DataError, match="`scores` must have one shape.*of 'b'"):
+        ic_decays({"a": score, "b": other[1:]}, price, members)
 
 
 def test_prices_after_the_exit_change_no_ic(market) -> None:
