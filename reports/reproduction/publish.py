@@ -1,6 +1,6 @@
 """Publish finished runs beside the report: weights, tables, claims, and the page README.md.
 
-    python reports/reproduction/publish.py runs/report_cpu runs/beyond_cpu runs/inputs runs/settings
+    python reports/reproduction/publish.py runs/report_cpu runs/beyond_cpu runs/inputs runs/effort
 
 The first run has the report's four pairs, the second what beats them; the others are studies. What
 is copied are trained weights and results, never market data. README.md says what was measured; no
@@ -301,6 +301,7 @@ def readme(
             },
         ),
         "",
+        *_why(studies),
         "## What the report says of its models",
         "",
         _markdown(
@@ -389,6 +390,25 @@ def readme(
     ]
     lines += _printed(report)
     return "\n".join(lines) + "\n"
+
+
+def _why(studies: Sequence[Path]) -> list[str]:
+    """Say what the weights of the MSE cost, where a study has measured it."""
+    plain = "GRU-MSE, without its weights"
+    for study in studies:
+        frame = pd.read_csv(study / "study.csv").set_index("variant")
+        if plain in frame.index:
+            row, usual = frame.loc[plain], frame.loc["GRU-MSE"]
+            return [
+                f"Why the MSE pairs fall short: on the tuning years GRU-MSE has a RankIC of"
+                f" {usual['rank_ic']:.4f} (RankICIR {usual['rank_icir']:.2f}) with the weights of"
+                f" its loss, and {row['rank_ic']:.4f} ({row['rank_icir']:.2f}) without them; the"
+                f" ensembles differ by {row['difference']:+.4f} ({row['difference_low']:+.4f} to"
+                f" {row['difference_high']:+.4f}). The weights follow the long side, which costs"
+                " the ranking.",
+                "",
+            ]
+    return []
 
 
 def _years(studied: Iterable[dict]) -> str:
