@@ -7,7 +7,7 @@ comes back as NaN. Nothing passes from one row to another, so nothing can look a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from factorlab.errors import DataError
 
 __all__ = [
     "clip_mad",
+    "mean_zscore",
     "neutralize",
     "pearson_rows",
     "rank_pct",
@@ -97,6 +98,26 @@ def zscore(x: npt.ArrayLike, mask: Mask | None = None, ddof: int = 0) -> Array:
         return np.where(valid, z, np.nan)
 
     return _by_blocks(block, x, mask)
+
+
+def mean_zscore(panels: Sequence[npt.ArrayLike]) -> Array:
+    """Average arrays of different scales: each z-scored by rows, then the mean.
+
+    Parameters
+    ----------
+    panels : sequence of arrays, shape [T, N]
+        One or more, such as the scores of a model's seeds.
+
+    Returns
+    -------
+    ndarray of float64, shape [T, N]
+        NaN where any of them is NaN.
+
+    Notes
+    -----
+    Source: definitions §8.
+    """
+    return np.mean([zscore(np.asarray(panel, dtype=np.float64)) for panel in panels], axis=0)
 
 
 def ranks(x: npt.ArrayLike, mask: Mask | None = None) -> Array:

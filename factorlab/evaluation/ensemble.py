@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from factorlab.cross_section import zscore
+from factorlab.cross_section import mean_zscore
 from factorlab.errors import DataError
 from factorlab.panel import Panel
 
@@ -48,8 +48,5 @@ def ensemble(name: str, panels: Sequence[Panel]) -> Panel:
                 f"`panels` must have the same assets and dates in common; got others in"
                 f" {other.name!r} than in {first.name!r}; score both on the same store and span"
             )
-    total = np.zeros((len(dates), len(first.assets)))
-    for panel in panels:
-        rows = np.searchsorted(panel.dates, dates)
-        total += zscore(panel.values[rows].astype(np.float64))
-    return Panel((total / len(panels)).astype(np.float32), dates, first.assets, name)
+    values = mean_zscore([panel.values[np.searchsorted(panel.dates, dates)] for panel in panels])
+    return Panel(values.astype(np.float32), dates, first.assets, name)

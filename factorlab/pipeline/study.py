@@ -331,7 +331,7 @@ def _summary(
     out: Path,
 ) -> pd.DataFrame:
     """Correlate the kept scores and compare each variant with its reference."""
-    from factorlab.cross_section import zscore
+    from factorlab.cross_section import mean_zscore
     from factorlab.evaluation.bootstrap import bootstrap_difference, bootstrap_ic
     from factorlab.training.predict import read_scores
 
@@ -341,8 +341,9 @@ def _summary(
     for variant in study.variants:
         panels = [read_scores(Path(r["scores"])).values.astype(float) for r in rows[variant.name]]
         seeds = [_rank_ic(study, store, sessions, panel) for panel in panels]
-        joined = np.mean([zscore(panel) for panel in panels], axis=0)
-        ic = _rank_ic(study, store, sessions, joined) if len(panels) > 1 else seeds[0]
+        # One seed keeps its own scores, as in a run.
+        several = len(panels) > 1
+        ic = _rank_ic(study, store, sessions, mean_zscore(panels)) if several else seeds[0]
         daily[variant.name] = ic
         frame = {f"seed_{r['seed']}": x for r, x in zip(rows[variant.name], seeds, strict=True)}
         dates = store.dates[sessions].astype("datetime64[ns]")

@@ -99,7 +99,7 @@ def score_weights(
     import numpy as np
     import pandas as pd
 
-    from factorlab.cross_section import zscore
+    from factorlab.cross_section import mean_zscore
     from factorlab.market.store import Store
 
     read = [_read(path) for path in files]
@@ -118,8 +118,7 @@ def score_weights(
         )
         values = [scores[f.path] for f in mine]
         if len(values) > 1:
-            standard = [zscore(v[None].astype(np.float64))[0] for v in values]
-            columns[name] = np.mean(standard, axis=0).astype(np.float32)
+            columns[name] = mean_zscore([v[None] for v in values])[0].astype(np.float32)
         else:
             columns[name] = values[0]
         retrain = mine[0].record["retrain"]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from factorlab.cross_section import zscore
+from factorlab.cross_section import mean_zscore
 from factorlab.errors import TrainingError
 from factorlab.features import WindowStats
 from factorlab.files import replacing, write_json
@@ -218,8 +218,7 @@ def _join(
             seeds.mkdir(exist_ok=True)
             for name, values in mine.items():
                 write_scores(seeds / f"{name}.parquet", Panel(values, days, assets, name))
-            standard = [zscore(values.astype(np.float64)) for values in mine.values()]
-            joined = np.mean(standard, axis=0).astype(np.float32)
+            joined = mean_zscore(list(mine.values())).astype(np.float32)
         else:
             joined = next(iter(mine.values()))
         write_scores(path, Panel(joined, days, assets, factor))
