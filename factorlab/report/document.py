@@ -8,11 +8,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from factorlab.errors import ConfigError, did_you_mean
 from factorlab.files import replacing
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.names import SIMULATED
-from factorlab.report.rendering import LANGUAGES, render
+from factorlab.report.rendering import check_language, render
 from factorlab.report.run_info import RunInfo
 from factorlab.report.tables import Table
 from factorlab.report.workbook import write_workbook
@@ -90,11 +89,7 @@ def write_document(
     ConfigError
         If `language` is unknown.
     """
-    if language not in LANGUAGES:
-        raise ConfigError(
-            f"`language` must be one of {', '.join(LANGUAGES)}; got {language!r}"
-            f"{did_you_mean(language, LANGUAGES)}"
-        )
+    check_language(language)
     book = f"{document.stem}.xlsx"
     text = render(
         "document.html.j2",

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from factorlab.errors import ConfigError, did_you_mean
+from factorlab.errors import ConfigError
 from factorlab.report.dictionary import column_dictionary
 from factorlab.report.exhibit import Exhibit
 from factorlab.report.exhibits_enhancement import enhancement_curve, enhancement_table
@@ -33,7 +33,7 @@ from factorlab.report.names import CAPTIONS, POOLS, Caption
 from factorlab.report.provenance import Section, comparison_section, data_sections
 from factorlab.report.reasons import reasons_in_words
 from factorlab.report.reference import load_printed
-from factorlab.report.rendering import LANGUAGES, render
+from factorlab.report.rendering import check_language, render
 from factorlab.report.run_info import RunInfo
 from factorlab.report.summary import cards, rule_text, summary_table
 from factorlab.report.tables import Table
@@ -141,11 +141,7 @@ def build_report(
     """
     out = Path(out_dir)
     _check_target(out)
-    if language not in LANGUAGES:
-        raise ConfigError(
-            f"`language` must be one of {', '.join(LANGUAGES)}; got {language!r}"
-            f"{did_you_mean(language, LANGUAGES)}"
-        )
+    check_language(language)
     inputs = Inputs(run, tables, load_printed(Path(reference) if reference else None))
     shown, summary = exhibits(inputs), summary_table(inputs)
     sections = [*comparison_section(inputs, shown), *data_sections(inputs)]

@@ -11,9 +11,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from factorlab.errors import ConfigError, did_you_mean
 from factorlab.report.names import Both, label_parts, pool_label
 
-__all__ = ["LANGUAGES", "bilingual", "label", "render", "words"]
+__all__ = ["LANGUAGES", "bilingual", "check_language", "label", "render", "words"]
 
 #: What a page starts in; a reader can switch.
 LANGUAGES = ("both", "zh", "en")
@@ -26,6 +27,21 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _CJK = r"\u3400-\u9fff"
 _SENTENCES = re.compile(rf"(.*[{_CJK}].*。)\s*([^{_CJK}]*[A-Za-z][^{_CJK}]*)", re.S)
 _PHRASES = re.compile(rf"([^A-Za-z]*[{_CJK}][^A-Za-z]*?)\s*([A-Za-z][^{_CJK}0-9]*)")
+
+
+def check_language(language: str) -> None:
+    """Refuse what is no language of a page.
+
+    Raises
+    ------
+    ConfigError
+        Naming the nearest right one.
+    """
+    if language not in LANGUAGES:
+        raise ConfigError(
+            f"`language` must be one of {', '.join(LANGUAGES)}; got {language!r}"
+            f"{did_you_mean(language, LANGUAGES)}"
+        )
 
 
 def bilingual(text: str) -> Markup:
