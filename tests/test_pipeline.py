@@ -161,7 +161,8 @@ def test_a_seed_more_keeps_what_is_trained(finished, tmp_path) -> None:
 
 def test_trained_models_of_elsewhere_are_taken(finished, tmp_path, monkeypatch) -> None:
     config = load_config(finished.parent / "run.toml")
-    with pytest.raises(ConfigError, match="`models` must be the models folder.*none of its 2 trainings, such as DecompGRU-MSE/"):
+    words = "`models` must be the models folder.*none of its 2 trainings, such as DecompGRU-MSE/"
+    with pytest.raises(ConfigError, match=words):
         run(config, tmp_path / "none", models=finished / "scores")
     monkeypatch.setattr("factorlab.training.fit.Trainer", None)
     command = ("factorlab", "run", "run.toml")
