@@ -137,17 +137,8 @@ class WindowSource:
     ) -> None:
         self.settings = settings
         self.universe = universe
-        factor = np.asarray(store["adj_factor"])
-        volume_factor = (
-            np.asarray(store["split_factor"]) if settings.split_volume == "split" else factor
-        )
-        # [T, F, N]: the window of a date is one contiguous block of memory.
-        self._base = np.empty((len(store.dates), len(FIELDS), len(store.assets)), np.float32)
-        for f, field in enumerate(FIELDS[:PRICES]):
-            np.multiply(store[field], factor, out=self._base[:, f], casting="same_kind")
-        if settings.vwap == "typical":
-            np.mean(self._base[:, :4], axis=1, out=self._base[:, FIELDS.index("vwap")])
-        np.divide(store["volume"], volume_factor, out=self._base[:, PRICES], casting="same_kind")
+        no_bars = np.empty((0, 0, 0), np.float32)
+        self._base = _bars(store, settings) if "bars" in settings.channels else no_bars
         self._changes = (
             daily_changes(store, settings.clip_mad, settings.split_volume, settings.vwap)
             if "changes" in settings.channels
@@ -198,15 +189,15 @@ class WindowSource:
             If `t` has no whole window, or `fitted` is missing where it is needed.
         """
         if self._changes is None:
-            return self._bars(t, columns, fitted)
+            return self._normalised(t, columns, fitted)
         self._check(t)
         window = self._changes[t - self.settings.look_back + 1 : t + 1]
         changes = np.nan_to_num(np.take(window, columns, axis=2), copy=False)
         if self.settings.channels == "changes":
             return changes
-        return np.concatenate((self._bars(t, columns, fitted), changes), axis=1)
+        return np.concatenate((self._normalised(t, columns, fitted), changes), axis=1)
 
-    def _bars(
+    def _normalised(
         self, t: int, columns: npt.NDArray[np.intp], fitted: WindowStats | None
     ) -> npt.NDArray[np.float32]:
         """Return the six fields of the window, normalised."""
@@ -295,6 +286,20 @@ class WindowSource:
                 std = np.sqrt(_nanmean(x * x))
                 x *= np.where(std > 0, 1.0 / std, 0.0)
         return x
+
+
+def _bars(store: Store, settings: FeatureSettings) -> npt.NDArray[np.float32]:
+    """Return the six adjusted fields, [T, F, N]: a date's window is one block of memory."""
+    factor = np.asarray(store["adj_factor"])
+    split = settings.split_volume == "split"
+    out = np.empty((len(store.dates), len(FIELDS), len(store.assets)), np.float32)
+    for f, field in enumerate(FIELDS[:PRICES]):
+        np.multiply(store[field], factor, out=out[:, f], casting="same_kind")
+    if settings.vwap == "typical":
+        np.mean(out[:, :4], axis=1, out=out[:, FIELDS.index("vwap")])
+    volume_factor = np.asarray(store["split_factor"]) if split else factor
+    np.divide(store["volume"], volume_factor, out=out[:, PRICES], casting="same_kind")
+    return out
 
 
 def _nanmean(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
