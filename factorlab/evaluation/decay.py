@@ -20,7 +20,6 @@ __all__ = [
     "Decay",
     "autocorrelation_table",
     "decay_table",
-    "ic_decay",
     "ic_decays",
     "rank_autocorrelation",
 ]
@@ -48,26 +47,6 @@ class Decay:
     horizons: tuple[int, ...]
     rank_ic: Array
     n_pairs: npt.NDArray[np.int32]
-
-
-def ic_decay(
-    score: npt.ArrayLike,
-    price: npt.ArrayLike,
-    members: Mapping[str, Mask],
-    rows: slice | None = None,
-    horizons: Sequence[int] = HORIZONS,
-    delay: int = 1,
-    min_pairs: int = 50,
-) -> dict[str, Decay]:
-    """Correlate one score with the returns of every horizon: `ic_decays` of it alone.
-
-    Returns
-    -------
-    dict of str to Decay
-        By pool.
-    """
-    found = ic_decays({"": score}, price, members, rows, horizons, delay, min_pairs)
-    return {pool: item for (_, pool), item in found.items()}
 
 
 def ic_decays(

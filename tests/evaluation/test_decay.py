@@ -11,13 +11,18 @@ from factorlab.evaluation.decay import (
     Decay,
     autocorrelation_table,
     decay_table,
-    ic_decay,
     ic_decays,
     rank_autocorrelation,
 )
 from factorlab.evaluation.ic import ic_series
 from factorlab.evaluation.inference import infer_mean
 from tests.evaluation.fake_store import random_market
+
+
+def ic_decay(score, *arguments, **settings) -> dict[str, Decay]:
+    """The decay of one score, by pool."""
+    found = ic_decays({"x": score}, *arguments, **settings)
+    return {pool: item for (_, pool), item in found.items()}
 
 
 @pytest.fixture(scope="module")
