@@ -154,6 +154,15 @@ def test_bad_studies_are_one_line(folder, old, new, words) -> None:
         load_study(path)
 
 
+def test_an_unknown_pool_is_refused_before_any_training(folder, tmp_path) -> None:
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    path = folder / "pool.toml"
+    path.write_text(text.replace("stride = 3", 'stride = 3\npool = "csi30"'), encoding="utf-8")
+    result = call("study", path, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "csi30" in result.output, result.output
+    assert not list((tmp_path / "out").rglob("training.json"))
+
+
 def test_a_study_may_not_look_at_the_published_years(folder) -> None:
     study = load_study(folder / "study.toml")
     text = (folder / "study.toml").read_text(encoding="utf-8")

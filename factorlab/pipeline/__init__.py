@@ -9,7 +9,8 @@ from factorlab.pipeline.frontier import run_frontier, settings_of_run
 from factorlab.pipeline.outcome import RunResult, rebuild_report, write_yearly
 from factorlab.pipeline.run import STAGES, demo, plan, run
 from factorlab.pipeline.runs import compare_runs, is_run, list_runs
-from factorlab.pipeline.study import Study, load_study, run_study
+from factorlab.pipeline.study import run_study
+from factorlab.pipeline.study_settings import Study, load_study
 from factorlab.pipeline.weights import ScoredSession, score_weights
 
 __all__ = [

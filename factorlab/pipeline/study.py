@@ -1,119 +1,33 @@
-"""Studies: variants of a run's settings, measured on years that no published result is measured on.
-
-A study is where settings are chosen. It refuses a span whose returns reach into the evaluation of
-the run it varies, so that what a run prints was never seen while its settings were chosen.
-"""
+"""Studies run: each variant and seed trained, measured and set against its reference."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from factorlab.errors import ConfigError, did_you_mean
 from factorlab.files import replacing, write_json
 from factorlab.pipeline.outcome import RunResult, digest
+from factorlab.pipeline.study_settings import Study, Variant
 from factorlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from factorlab.config import RunConfig
     from factorlab.market.store import Store
     from factorlab.training.data import TrainingData
     from factorlab.training.fit import Job
     from factorlab.training.settings import TrainingSettings
 
-__all__ = ["Study", "Variant", "load_study", "run_study"]
-
-_SECTIONS = ("universe", "features", "labels", "training")
-_VARIANT_KEYS = ("name", "model", "reference", *_SECTIONS)
-_STUDY_KEYS = ("base", "start", "end", "stride", "seeds", "pool", "horizon", "variants")
+__all__ = ["run_study"]
 
 Array = Any
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of a study.
-
-    Attributes
-    ----------
-    name : str
-    config : RunConfig
-        Whole settings: one model, the study's span and seeds.
-    changes : dict
-        What the file writes of them.
-    reference : str
-        The variant it is compared with; its own name for none.
-    """
-
-    name: str
-    config: RunConfig
-    changes: dict[str, Any]
-    reference: str
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a study trains, and where it measures.
-
-    Attributes
-    ----------
-    start, end : str
-        Signals of this span are scored, except the last whose returns would end after it.
-    stride : int
-        Every so many sessions.
-    pool : str
-    horizon : int
-        Sessions of the raw return that scores are correlated with.
-    variants : tuple of Variant
-    """
-
-    start: str
-    end: str
-    stride: int
-    pool: str
-    horizon: int
-    variants: tuple[Variant, ...]
-
-
-def load_study(path: str | Path) -> Study:
-    """Read a study from a TOML file.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``base`` (a run's settings file, beside it), ``start``, ``end``, ``seeds`` and
-        ``[[variants]]``, each with a ``name``, a ``model`` table and what it changes in
-        [universe], [features], [labels] and [training]; optional ``stride`` (5), ``pool``
-        (all_share), ``horizon`` (10), and a variant's ``reference`` (the first variant).
-
-    Raises
-    ------
-    ConfigError
-        Naming file and key: an unknown or missing key, a name that stands twice, a span that
-        reaches into the evaluation of the base.
-    """
-    from factorlab.config import load_config
-
-    path = Path(path)
-    base_name = _table(path).get("base")
-    if not isinstance(base_name, str):
-        raise ConfigError(f"{path}: `base` must name a run's settings file; got {base_name!r}")
-    base = load_config(path.parent / base_name)
-    try:
-        return _study(_table(path), base)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> RunResult:
@@ -136,7 +50,7 @@ def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> R
         95 % block-bootstrap interval.
     """
     from factorlab.market.store import Store
-    from factorlab.pipeline.run import data_spec, ingest_source, training_key
+    from factorlab.pipeline.run import data_spec, ingest_source, jobs_of, training_key
     from factorlab.training.card import write_cards
     from factorlab.training.workers import open_workers
 
@@ -146,6 +60,7 @@ def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> R
     ingest_source(first, progress)
     store = Store.open(first.data.store)
     store.verify()
+    store.members(study.pool)  # a name it does not know must not wait for a training
     sessions = _sessions(study, store)
     write_json(out / "study.json", _about(study, store, sessions))
     results: dict[str, list[dict[str, Any]]] = {v.name: [] for v in study.variants}
@@ -154,7 +69,7 @@ def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> R
         for variant in group:
             key = training_key(variant.config, store)
             settings = variant.config.training
-            for job in _jobs(variant.config, store):
+            for job in jobs_of(variant.config, store):
                 tasks.append((job, settings, out / variant.name, key, sessions, study))
         with open_workers(data_spec(group[0].config, store), first.training, progress) as workers:
             for position, result in workers.run(_measure, tasks):
@@ -171,116 +86,13 @@ def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> R
     return RunResult(out, None, {"study": table})
 
 
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(
-            f"`study` must be a readable file; got {str(path)!r} ({error.strerror})"
-        ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: the file must be TOML in UTF-8; got: {error}") from None
-
-
-def _study(table: Mapping[str, Any], base: RunConfig) -> Study:
-    _only(table, _STUDY_KEYS, "the study")
-    for key in ("start", "end", "seeds", "variants"):
-        if key not in table:
-            raise ConfigError(f"`{key}` must be given; got none; add it above [[variants]]")
-    start, end = str(table["start"]), str(table["end"])
-    if not start < end < base.evaluation.start:
-        raise ConfigError(
-            f"`start` and `end` must lie in order before the evaluation of the base, which starts"
-            f" {base.evaluation.start}; got {start} and {end}; settings are not chosen on the years"
-            " they are published for"
-        )
-    names: list[str] = []
-    variants = []
-    for entry in table["variants"]:
-        _only(entry, _VARIANT_KEYS, "[[variants]]")
-        variant = _variant(entry, base, start, end, table["seeds"], names)
-        names.append(variant.name)
-        variants.append(variant)
-    if not variants:
-        raise ConfigError("`variants` must be one or more tables [[variants]]; got none")
-    stride, horizon = table.get("stride", 5), table.get("horizon", base.labels.horizon)
-    for key, value in (("stride", stride), ("horizon", horizon)):
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"`{key}` must be a whole number of at least 1; got {value!r}")
-    pool = table.get("pool", "all_share")
-    return Study(start, end, stride, pool, horizon, tuple(variants))
-
-
-def _variant(
-    entry: Mapping[str, Any],
-    base: RunConfig,
-    start: str,
-    end: str,
-    seeds: Sequence[int],
-    earlier: Sequence[str],
-) -> Variant:
-    """Build the whole settings of one variant."""
-    from factorlab.config import RunConfig
-
-    name = entry.get("name")
-    if not isinstance(name, str) or not name or name in earlier or set(name) & set('/\\:*?"<>|@'):
-        raise ConfigError(
-            f"`variants.name` must be a name of its own, usable for a folder; got {name!r}"
-        )
-    reference = entry.get("reference", earlier[0] if earlier else name)
-    if reference not in (*earlier, name):
-        raise ConfigError(
-            f"`variants.reference` must name an earlier variant; got {reference!r} in {name!r}"
-            f"{did_you_mean(str(reference), earlier)}"
-        )
-    settings = base.to_dict()
-    for section in _SECTIONS:
-        settings[section] = {**settings[section], **entry.get(section, {})}
-    # The universe's window follows that of the features.
-    settings["universe"].pop("look_back", None)
-    settings["training"] |= {"seeds": list(seeds), "retrain_every": 100}
-    model = entry.get("model")
-    if model is None:
-        raise ConfigError(f"`variants.model` must be given; got none in {name!r}")
-    settings |= {
-        "models": [model],
-        "baselines": [],
-        "ensembles": {},
-        "enhancement": {},
-        "evaluation": {"start": start, "end": end},
-    }
-    try:
-        config = RunConfig.from_dict(settings)
-    except ConfigError as error:
-        raise ConfigError(f"{error} (variant {name!r})") from None
-    changes = {k: entry[k] for k in ("model", *_SECTIONS) if k in entry}
-    return Variant(name, config, changes, reference)
-
-
-def _only(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise ConfigError(
-                f"`{key}` must be a key of {where}: {', '.join(known)}; got an unknown one"
-                f"{did_you_mean(key, known)}"
-            )
-
-
 def _by_data(variants: Sequence[Variant]) -> Iterator[list[Variant]]:
     """Yield the variants that read the same windows and labels together."""
-    groups: dict[str, list[Variant]] = {}
+    groups: dict[Any, list[Variant]] = {}
     for variant in variants:
         c = variant.config
-        groups.setdefault(digest([str(c.universe), str(c.features), str(c.labels)]), []).append(
-            variant
-        )
+        groups.setdefault((c.universe, c.features, c.labels), []).append(variant)
     yield from groups.values()
-
-
-def _jobs(config: RunConfig, store: Store) -> list[Job]:
-    from factorlab.pipeline.run import jobs_of
-
-    return jobs_of(config, store)
 
 
 def _sessions(study: Study, store: Store) -> npt.NDArray[np.intp]:
