@@ -61,14 +61,17 @@ def copy_run(run: Path, out: Path) -> None:
             shutil.copyfile(path, target)
     (out / "tables").mkdir(parents=True)
     for number in EXHIBITS:
-        for path in sorted((run / "report").glob(f"exhibit_{number}.csv")):
-            shutil.copyfile(path, out / "tables" / path.name)
-    for name in ("reasons.csv", "settings.csv", "hashes.csv"):
-        if (run / "report" / name).exists():
-            shutil.copyfile(run / "report" / name, out / "tables" / name)
+        _copy(run / "report" / f"exhibit_{number}.csv", out / "tables")
+    for name in ("reasons", "settings", "hashes"):
+        _copy(run / "report" / f"{name}.csv", out / "tables")
     for name in ("ic_summary", "ic_bootstrap", "ic_yearly", "seed_dispersion"):
-        if (run / "tables" / f"{name}.csv").exists():
-            shutil.copyfile(run / "tables" / f"{name}.csv", out / "tables" / f"{name}.csv")
+        _copy(run / "tables" / f"{name}.csv", out / "tables")
+
+
+def _copy(file: Path, folder: Path) -> None:
+    """Copy a table, where the run has it: a run of one seed has no dispersion."""
+    if file.exists():
+        shutil.copyfile(file, folder / file.name)
 
 
 def table(run: Path, name: str) -> pd.DataFrame:
@@ -190,22 +193,22 @@ def against(report: Path, beyond: Path) -> pd.DataFrame:
     """Set the beyond run's models against DecompGRU-IC and GRU-IC of the report's run."""
     rows = []
     ours, theirs = table(beyond, "seed_dispersion"), table(report, "seed_dispersion")
-    for name in table(beyond, "ic_summary")["factor"].unique():
-        if "@" in name or (not ours.empty and name not in set(ours["factor"])):
-            continue
+    # Its models, where several seeds tell them from baselines.
+    known = table(beyond, "ic_summary") if ours.empty else ours
+    for name in known["factor"].unique():
         for other in ("DecompGRU-IC", "GRU-IC"):
             x, y = daily(beyond, name).align(daily(report, other), join="inner")
             gap = bootstrap_difference(x, y, 10).mean
             row: dict[str, object] = {"factor": name, "against": other}
             row |= {"difference": gap.value, "low": gap.low, "high": gap.high}
-            for metric, short in (("rank_ic", "rank_ic"), ("rank_icir", "rank_icir")):
+            for metric in ("rank_ic", "rank_icir"):
                 a, b = _seeds(ours, name, metric, "s"), _seeds(theirs, other, metric, "s")
                 pooled = float(np.sqrt((a["s_std"] ** 2 + b["s_std"] ** 2) / 2))
                 row |= {
-                    f"{short}_seed_mean": a["s_mean"],
-                    f"{short}_seed_mean_against": b["s_mean"],
-                    f"{short}_pooled_seed_std": pooled,
-                    f"{short}_beats": a["s_mean"] - b["s_mean"] > 2 * pooled,
+                    f"{metric}_seed_mean": a["s_mean"],
+                    f"{metric}_seed_mean_against": b["s_mean"],
+                    f"{metric}_pooled_seed_std": pooled,
+                    f"{metric}_beats": a["s_mean"] - b["s_mean"] > 2 * pooled,
                 }
             row["beats"] = bool(row["rank_ic_beats"] and row["rank_icir_beats"] and gap.low > 0)
             rows.append(row)
@@ -214,9 +217,7 @@ def against(report: Path, beyond: Path) -> pd.DataFrame:
 
 def ensemble(run: Path) -> pd.DataFrame:
     """What the mean of the four pairs gains over each of them."""
-    summary = table(run, "ic_summary")
-    joined = [f for f in summary["factor"].unique() if f == "four"]
-    if not joined:
+    if "four" not in set(table(run, "ic_summary")["factor"]):
         return pd.DataFrame(columns=["against", "correlation", "difference", "low", "high"])
     rho = table(run, "correlation").set_index(["factor_a", "factor_b"])["spearman"]
     rows = []
