@@ -101,9 +101,11 @@ def test_every_value_of_every_filter_hides_what_is_of_another(wide, index):
 
 def test_what_a_filter_leaves_is_what_it_says(wide):
     everything = set(wide.exhibits())
+    of_all_share = wide.page.locator("#summary .note", has_text="The boxes are of CSI All Share")
     wide.choose("h", "10")
-    assert everything - set(wide.exhibits()) == {"9"}
+    assert everything - set(wide.exhibits()) == {"9"} and of_all_share.is_visible()
     wide.choose("p", "1")
+    assert not of_all_share.is_visible()
     # Exhibit 13 has tables of all pools, and what names no pool stays.
     assert everything - set(wide.exhibits()) == {*map(str, (10, 11, 12, *range(17, 23), 24, 25))}
     shown = wide.page.evaluate(

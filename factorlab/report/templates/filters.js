@@ -53,7 +53,7 @@
       place.textContent = chosen[k] ? on.length + "/" + boxes[k].length : "";
     });
     all("main .table").forEach(table);
-    all("main figure, main .card, .card [data-p], .legend li").forEach(function (part) { part.hidden = !fits(part); });
+    all("main figure, main .card, .note[data-p], .card [data-p], .legend li").forEach(function (part) { part.hidden = !fits(part); });
     all("main details").forEach(function (d) {
       var inside = all(".table", d);
       d.hidden = inside.length > 0 && inside.every(gone);
