@@ -9,7 +9,7 @@ from scipy import stats
 
 from factorlab.evaluation.alphalens_bridge import alphalens_warnings, to_factor_data
 from factorlab.evaluation.baselines import reversal
-from factorlab.evaluation.decay import ic_decay, rank_autocorrelation
+from factorlab.evaluation.decay import ic_decays, rank_autocorrelation
 from factorlab.evaluation.group_ic import ic_by_group, rank_groups, residual_score
 from factorlab.evaluation.risk import drawdown_table
 from factorlab.labels import forward_returns
@@ -40,7 +40,8 @@ def member(real_store, rows) -> np.ndarray:
 def test_decay_by_scipy(real_store, rows, score, member) -> None:
     beyond = slice(rows.start, rows.stop + REACH)
     price = real_store["close"][beyond] * real_store["adj_factor"][beyond]
-    found = ic_decay(score, price, {"csi1000": member}, horizons=(1, 20, 60))["csi1000"]
+    pool = {"csi1000": member}
+    found = ic_decays({"f": score}, price, pool, horizons=(1, 20, 60))["f", "csi1000"]
     assert np.isfinite(found.rank_ic).all()
     for k, h in enumerate(found.horizons):
         for t in (0, 17, 39):
@@ -89,7 +90,8 @@ def test_bridge_gives_alphalens_our_ic(real_store, rows, score, member) -> None:
     beyond = slice(rows.start, rows.stop + REACH)
     price = real_store["close"][beyond] * real_store["adj_factor"][beyond]
     plain = reversal(real_store, rows=rows).values
-    ours = ic_decay(plain, price, {"csi1000": member}, slice(0, 5), (10,))["csi1000"]
+    pool = {"csi1000": member}
+    ours = ic_decays({"f": plain}, price, pool, slice(0, 5), (10,))["f", "csi1000"]
     # Its ranks part returns that are equal but for the last bit, which ours tie.
     np.testing.assert_allclose(theirs, ours.rank_ic[0, :5], atol=1e-5)
     day = frame.loc[pd.Timestamp(real_store.dates[rows.start])]
