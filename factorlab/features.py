@@ -125,6 +125,13 @@ class WindowSource:
         The stocks of each date whose windows give the statistics of that date.
     settings : FeatureSettings
 
+    Attributes
+    ----------
+    base : ndarray of float32, shape [T, 6, N]
+        The six fields, adjusted; empty where the channels have no bars.
+    changes : ndarray of float32, shape [T, 6, N], or None
+        The daily changes, standardised; None where the channels have none.
+
     Notes
     -----
     Row `t` uses sessions ``t − L + 1 .. t`` only. Prices are total-return adjusted; a
@@ -138,8 +145,8 @@ class WindowSource:
         self.settings = settings
         self.universe = universe
         no_bars = np.empty((0, 0, 0), np.float32)
-        self._base = _bars(store, settings) if "bars" in settings.channels else no_bars
-        self._changes = (
+        self.base = _bars(store, settings) if "bars" in settings.channels else no_bars
+        self.changes = (
             daily_changes(store, settings.clip_mad, settings.split_volume, settings.vwap)
             if "changes" in settings.channels
             else None
@@ -158,7 +165,7 @@ class WindowSource:
     @property
     def nbytes(self) -> int:
         """Bytes of the fields kept in memory."""
-        return self._base.nbytes + (0 if self._changes is None else self._changes.nbytes)
+        return self.base.nbytes + (0 if self.changes is None else self.changes.nbytes)
 
     def members(self, t: int) -> npt.NDArray[np.intp]:
         """Return the columns of the universe of session `t`, ascending."""
@@ -188,10 +195,10 @@ class WindowSource:
         ConfigError
             If `t` has no whole window, or `fitted` is missing where it is needed.
         """
-        if self._changes is None:
+        self.check(t, fitted)
+        if self.changes is None:
             return self._normalised(t, columns, fitted)
-        self._check(t)
-        window = self._changes[t - self.settings.look_back + 1 : t + 1]
+        window = self.changes[t - self.settings.look_back + 1 : t + 1]
         changes = np.nan_to_num(np.take(window, columns, axis=2), copy=False)
         if self.settings.channels == "changes":
             return changes
@@ -202,11 +209,6 @@ class WindowSource:
     ) -> npt.NDArray[np.float32]:
         """Return the six fields of the window, normalised."""
         x = self._relative(t, columns)
-        if self.settings.is_fitted and fitted is None:
-            raise ConfigError(
-                f"`fitted` must be given for {self.settings.normalize!r}; got none; fit the windows"
-                " on the training span"
-            )
         if self.settings.normalize != "ts_z":
             low, high, mean, inverse_std = fitted or self.stats(t)
             np.maximum(x, low, out=x)
@@ -262,7 +264,22 @@ class WindowSource:
         )
         return WindowStats(low, high, middle, inverse)
 
-    def _check(self, t: int) -> None:
+    def check(self, t: int, fitted: WindowStats | None) -> None:
+        """Refuse what `window` cannot cut.
+
+        Raises
+        ------
+        ConfigError
+            If `t` has no whole window, or `fitted` is missing where it is needed.
+        """
+        self._whole(t)
+        if self.settings.is_fitted and fitted is None:
+            raise ConfigError(
+                f"`fitted` must be given for {self.settings.normalize!r}; got none; fit the windows"
+                " on the training span"
+            )
+
+    def _whole(self, t: int) -> None:
         if t < self.first:
             raise ConfigError(
                 f"`t` must have {self.settings.look_back} sessions behind it; got session {t}"
@@ -270,8 +287,8 @@ class WindowSource:
 
     def _relative(self, t: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Cut the raw window [L, F, B] and make it relative to the stock's own level."""
-        self._check(t)
-        x = np.take(self._base[t - self.settings.look_back + 1 : t + 1], columns, axis=2)
+        self._whole(t)
+        x = np.take(self.base[t - self.settings.look_back + 1 : t + 1], columns, axis=2)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.settings.normalize == "lastclose_cs":
                 x[:, :PRICES] /= x[-1, FIELDS.index("close")]

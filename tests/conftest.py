@@ -6,9 +6,10 @@ import os
 import random
 from pathlib import Path
 
-# Read by the numeric libraries when they load, so set before any test imports them.
+# Read by the numeric libraries when they load, so set before any test imports them. One thread
+# each: a product of a test is tiny, and two threads on busy cores wait for each other.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "2")
+    os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import numpy as np  # noqa: E402

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from factorlab.kernels.gru import gates_backward, gates_forward, gates_step
+from factorlab.models.batched_gru import is_batched, stacked_states
 
 __all__ = ["gru_states"]
 
@@ -44,28 +45,36 @@ def gru_states(
 
     Notes
     -----
-    On a CPU in float32 the compiled gates of `factorlab.kernels.gru` are used, else `nn.GRU`,
+    Below `torch.vmap` (`batched_gru`) a stack of layers runs as one, by `stacked_states`. Else, on
+    a CPU in float32 the compiled gates of `factorlab.kernels.gru` are used, else `nn.GRU`,
     which is the reference: outputs agree within 1e-5, gradients within 1e-4 of their largest.
     """
+    if is_batched():
+        w_in, w_hh, b_in, b_hh = _folded(gru, project)
+        states = stacked_states(x, w_in, w_hh, b_in, b_hh)
+        return states[-1] if last else states
     if x.device.type != "cpu" or x.dtype != torch.float32:
         steps = x if project is None else nn.functional.linear(x, *project)
         states, _ = gru(steps)
         return states[-1] if last else states
-    w_in, w_hh, b_in, b_hh = _weights(gru)
-    if project is not None:
-        b_in = b_in + w_in @ project[1]
-        w_in = w_in @ project[0]
-    inputs = (x, w_in, w_hh, b_in, b_hh)
+    inputs = (x, *_folded(gru, project))
     if torch.is_grad_enabled() and any(a.requires_grad for a in inputs):
         states = _Layer.apply(*inputs)
         return states[-1] if last else states
-    return _infer(*inputs, last)
+    return _infer(*inputs, last=last)
 
 
-def _weights(gru: nn.GRU) -> list[Tensor]:
-    """Return the parameters under the names that `nn.GRU` gives them."""
-    named = dict(gru.named_parameters())
-    return [named[name] for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
+def _folded(
+    gru: nn.GRU, project: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return w_in, w_hh, b_in and b_hh, with the projection multiplied into what reads x."""
+    named: dict[str, Tensor] = dict(gru.named_parameters())
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    w_in, w_hh, b_in, b_hh = (named[name] for name in names)
+    if project is not None:
+        b_in = b_in + w_in @ project[1]
+        w_in = w_in @ project[0]
+    return w_in, w_hh, b_in, b_hh
 
 
 def _bias(b_in: Tensor, b_hh: Tensor) -> Array:

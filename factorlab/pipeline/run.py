@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from factorlab.config import RunConfig
     from factorlab.market.store import Store
     from factorlab.market.universe import Universe
-    from factorlab.training.fit import Job
+    from factorlab.training.job import Job
     from factorlab.training.plan import GridPlan
     from factorlab.training.workers import DataSpec
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from factorlab.market.store import Store
     from factorlab.training.data import TrainingData
-    from factorlab.training.fit import Job
+    from factorlab.training.job import Job
     from factorlab.training.settings import TrainingSettings
 
 __all__ = ["run_study"]
@@ -115,7 +115,8 @@ def _measure(
 ) -> dict[str, Any]:
     """Train one seed of one variant, score the study's sessions, and keep both."""
     from factorlab.panel import Panel
-    from factorlab.training.fit import fit, load_model
+    from factorlab.training.fit import fit
+    from factorlab.training.job import load_model
     from factorlab.training.predict import score_sessions, write_scores
     from factorlab.training.workers import pick_device
 

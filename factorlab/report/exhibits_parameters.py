@@ -30,6 +30,7 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
     "training.retrain_every": ("重训间隔", "years between retrainings"),
     "training.day_stride": ("训练日步长", "every n-th session an epoch"),
     "training.stocks_per_batch": ("每批股票", "stocks a batch, 0 = all"),
+    "training.shared_batches": ("共用批次", "seeds and losses share their batches"),
     "training.clip_norm": ("梯度范数上限", "limit of the gradient norm"),
     "training.average": ("权重滑动平均", "share of the past in the mean of weights"),
     "losses": ("损失函数", "losses"),
@@ -54,7 +55,7 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
 #: Options that all networks share.
 _COMMON = ("fields", "patch", "hidden")
 
-#: The training loop's only one (`factorlab.training.fit`).
+#: The training loop's only one (`factorlab.training.trainer`).
 _OPTIMIZER = "Adam"
 
 

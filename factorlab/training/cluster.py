@@ -40,6 +40,11 @@ class RayWorkers:
         As `ray.init` takes it: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
     progress : Progress
 
+    Attributes
+    ----------
+    count : int
+        Jobs that find room at once.
+
     Raises
     ------
     TrainingError
@@ -71,12 +76,14 @@ class RayWorkers:
                 f"`cluster` must be the address of a running Ray cluster; got {address!r}"
                 f" ({first}); start one with `ray start --head`"
             ) from None
-        has_gpu = self._ray.cluster_resources().get("GPU", 0) > 0
+        there = self._ray.cluster_resources()
+        has_gpu = there.get("GPU", 0) > 0
         wants = settings.device == "cuda" or (settings.device == "auto" and has_gpu)
         if settings.device == "cuda" and not has_gpu:
             raise TrainingError(
                 "`training.device` must be there; got 'cuda' and the cluster has no GPU; use 'auto'"
             )
+        self.count = max(1, int(there.get("GPU", 0) if wants else there["CPU"] / self._threads))
         self._remote = self._ray.remote(_work).options(
             num_cpus=self._threads, num_gpus=int(wants), max_retries=RETRIES
         )

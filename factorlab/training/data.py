@@ -11,6 +11,7 @@ import torch
 
 from factorlab.features import WindowSource, WindowStats
 from factorlab.labels import LabelSettings, neutral_returns, standardize
+from factorlab.training.device_windows import DeviceWindows
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
@@ -71,6 +72,7 @@ class TrainingData:
         self._residual = np.empty((len(store.dates), len(store.assets)))
         self._has_residual = np.zeros(len(store.dates), dtype=bool)
         self._fitted: dict[str, WindowStats] = {}
+        self._devices: dict[torch.device, DeviceWindows] = {}
 
     def columns(self, t: int) -> npt.NDArray[np.intp]:
         """Return the stocks of session `t` that have a window and a SIZE."""
@@ -119,10 +121,19 @@ class TrainingData:
         Batch
             On `device`.
         """
-        window = torch.from_numpy(self.windows.window(t, columns, fitted))  # (L, F, B)
-        x = window.to(device).transpose(1, 2).contiguous()
+        if device.type == "cuda":
+            x = self._on(device).window(t, columns, fitted)
+        else:
+            window = torch.from_numpy(self.windows.window(t, columns, fitted))  # (L, F, B)
+            x = window.to(device).transpose(1, 2).contiguous()
         size = torch.from_numpy(self._size(t)[columns].astype(np.float32)).to(device)
         return Batch(x, size, columns)
+
+    def _on(self, device: torch.device) -> DeviceWindows:
+        """Return the windows of a device, whose fields go there once."""
+        if device not in self._devices:
+            self._devices[device] = DeviceWindows(self.windows, device)
+        return self._devices[device]
 
     def _size(self, t: int) -> npt.NDArray[np.float64]:
         """Return ln of total cap of session `t`, shape [N], NaN where it is not known."""

@@ -10,7 +10,8 @@ from factorlab.progress import Progress
 from factorlab.training.board import check_board
 from factorlab.training.card import write_cards
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, fit
+from factorlab.training.fit import fit_together, groups
+from factorlab.training.job import Job
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.workers import Workers
@@ -71,9 +72,11 @@ def train_grid(
     """
     check_board(settings.tensorboard)
     records: list[dict[str, Any]] = [{} for _ in jobs]
-    tasks = [(job, settings, root, key) for job in jobs]
-    for position, record in workers.run(_fit, tasks):
-        records[position] = record
+    parts = groups(jobs, settings, workers.count)
+    tasks = [([jobs[k] for k in part], settings, root, key) for part in parts]
+    for number, made in workers.run(_fit, tasks):
+        for position, record in zip(parts[number], made, strict=True):
+            records[position] = record
     write_cards(root, records)
     return records
 
@@ -81,9 +84,9 @@ def train_grid(
 def _fit(
     data: TrainingData,
     progress: Progress,
-    job: Job,
+    jobs: Sequence[Job],
     settings: TrainingSettings,
     root: Path,
     key: str,
-) -> dict[str, Any]:
-    return fit(job, data, settings, root, key, progress)
+) -> list[dict[str, Any]]:
+    return fit_together(jobs, data, settings, root, key, progress)

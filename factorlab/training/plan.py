@@ -15,8 +15,10 @@ import torch
 from factorlab.features import FIELDS
 from factorlab.models import parameter_count
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, Trainer, open_trainer
+from factorlab.training.fit import open_trainer
+from factorlab.training.job import Job
 from factorlab.training.settings import TrainingSettings
+from factorlab.training.trainer import Trainer
 
 __all__ = ["GridPlan", "JobPlan", "plan_grid"]
 

@@ -21,7 +21,7 @@ from factorlab.files import replacing, write_json
 from factorlab.panel import Panel
 from factorlab.progress import SILENT, Progress
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, load_model
+from factorlab.training.job import Job, load_model
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.workers import Workers, pick_device
 

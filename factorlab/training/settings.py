@@ -84,6 +84,11 @@ class TrainingSettings:
         mean is validated, kept and scored. 0 for the weights of the last step themselves.
     early_stop : {'rank_ic', 'loss'}
         What validation measures: mean daily RankIC against the neutralised label, or the loss.
+    shared_batches : bool
+        Trainings of one network, retraining and settings visit the same sessions and stocks in the
+        same order, whatever their seed and loss (that of seed 0). They are then trained together:
+        a batch's windows are cut once for all of them, and on CUDA their weights are stacked and
+        stepped as one.
     device : {'auto', 'cpu', 'cuda', 'mps'}
         ``auto`` takes CUDA, else MPS, else the CPU.
     workers : int
@@ -109,6 +114,7 @@ class TrainingSettings:
     clip_norm: float = 3.0
     average: float = 0.0
     early_stop: str = "rank_ic"
+    shared_batches: bool = False
     device: str = "auto"
     workers: int = 0
     threads: int = 0

@@ -10,9 +10,11 @@ import torch
 
 from factorlab.errors import TrainingError
 from factorlab.models.boosted import BoostedTrees, window_summaries
+from factorlab.progress import Tick
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, Trainer
+from factorlab.training.job import Job
 from factorlab.training.settings import TrainingSettings
+from factorlab.training.trainer import Trainer
 
 __all__ = ["TreeTrainer"]
 
@@ -46,26 +48,26 @@ class TreeTrainer(Trainer):
             raise TrainingError(f"`model` must be BoostedTrees; got {type(self.model).__name__}")
         return self.model
 
-    def train_epoch(self, tick: Any) -> list[float]:
+    def train_epoch(self, tick: Tick) -> list[float]:
         """Grow the epoch's trees and return the loss of each date."""
         days = self.days(0)
         if self._rows is None:
             self._gather(days)
         if not self._bounds:
-            tick(len(days), self._note())
+            tick(len(days), self.note())
             return []
         seed = int(np.random.default_rng([self.job.seed, self.epoch, 2]).integers(2**31 - 1))
         threads = self.settings.threads or torch.get_num_threads()
         self._rows.set_init_score(self._score)
         self.trees.grow(self._rows, seed, threads)
         self._score += self.trees.predict(self._summaries, self.epoch)
-        tick(len(days), self._note())
+        tick(len(days), self.note())
         score, label = (torch.from_numpy(a.astype(np.float32)) for a in (self._score, self._label))
         return [float(self.job.criterion(score[a:b], label[a:b])) for a, b in self._bounds]
 
     def _gather(self, days: np.ndarray) -> None:
         """Summarise the windows of all rows, and score them with the trees there are."""
-        rng = np.random.default_rng([self.job.seed, 0, 1])
+        rng = self.generator(0)
         summaries, labels, weights = [], [], []
         self._bounds: list[tuple[int, int]] = []
         for t in days:

@@ -103,6 +103,11 @@ class Workers:
     settings : TrainingSettings
     progress : Progress
 
+    Attributes
+    ----------
+    count : int
+        Processes that run side by side.
+
     Notes
     -----
     Use as a context manager. With one worker everything runs in this process. A worker ends
@@ -113,8 +118,8 @@ class Workers:
         self, spec: DataSpec, settings: TrainingSettings, progress: Progress = SILENT
     ) -> None:
         self._spec, self._progress = spec, progress
-        self._count = worker_count(settings)
-        self._threads = settings.threads or (1 if self._count > 1 else 0)
+        self.count = worker_count(settings)
+        self._threads = settings.threads or (1 if self.count > 1 else 0)
         self._stack = ExitStack()
         self._data: TrainingData | None = None
         self._pool: ProcessPoolExecutor | None = None
@@ -153,7 +158,7 @@ class Workers:
         FactorlabError
             What the function raised; tasks not begun are dropped.
         """
-        if min(self._count, len(tasks)) <= 1 and self._pool is None:
+        if min(self.count, len(tasks)) <= 1 and self._pool is None:
             if self._threads:
                 limit_threads(self._threads)
             if self._data is None and tasks:
@@ -183,7 +188,7 @@ class Workers:
             context = multiprocessing.get_context("spawn")
             self._messages = context.Queue()
             self._pool = ProcessPoolExecutor(
-                self._count,
+                self.count,
                 mp_context=context,
                 initializer=_start,
                 initargs=(self._spec, self._threads, self._messages),

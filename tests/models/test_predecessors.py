@@ -196,7 +196,7 @@ def test_the_example_of_the_readme_is_a_network(own_module, batch) -> None:
 
 
 def test_other_code_of_the_same_name_is_another_training(own_module) -> None:
-    from factorlab.training.fit import Job
+    from factorlab.training.job import Job
 
     job = Job(ModelSettings("my_models.LastDay", "ic"), 0, Split(0, "x", *([()] * 3)))
     before = job.key("shared")

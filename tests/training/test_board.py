@@ -14,8 +14,9 @@ from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
 from factorlab.training import fit as fit_module
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, fit
+from factorlab.training.fit import fit
 from factorlab.training.grid import train_grid
+from factorlab.training.job import Job
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from tests.tiny import TinyStore
@@ -39,14 +40,14 @@ def test_curves_are_written_and_the_weights_stay(tmp_path, data, monkeypatch) ->
 
     plain = fit(JOB, data, SETTINGS, tmp_path / "plain", "key")
     shown = dataclasses.replace(SETTINGS, tensorboard=True)
-    run_epoch = fit_module.Trainer.run_epoch
+    run_epoch = fit_module.run_epoch
 
-    def killed(self, tick) -> None:
-        if self.epoch == 2:
+    def killed(trainers, tick) -> None:
+        if trainers[0].epoch == 2:
             raise KeyboardInterrupt
-        run_epoch(self, tick)
+        run_epoch(trainers, tick)
 
-    monkeypatch.setattr(fit_module.Trainer, "run_epoch", killed)
+    monkeypatch.setattr(fit_module, "run_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(JOB, data, shown, tmp_path / "board", "key")
     monkeypatch.undo()

@@ -15,8 +15,9 @@ from factorlab.labels import LabelSettings
 from factorlab.progress import SILENT
 from factorlab.training import fit as fit_module
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, fit, load_model
+from factorlab.training.fit import fit
 from factorlab.training.grid import job_grid, train_grid
+from factorlab.training.job import Job, load_model
 from factorlab.training.predict import read_scores, score_grid, score_sessions
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
@@ -38,6 +39,8 @@ def data() -> TrainingData:
 
 class Here:
     """Run tasks in this process on given data, as `Workers` do with one worker."""
+
+    count = 1
 
     def __init__(self, data: TrainingData) -> None:
         self.data = data
@@ -77,14 +80,14 @@ def test_a_training_killed_in_any_epoch_ends_with_the_same_weights(
 ) -> None:
     job = Job(ModelSettings("DecompGRU", "ic", training=own), 0, SPLIT)
     undisturbed = fit(job, data, SETTINGS, tmp_path / "a", "key")
-    run_epoch = fit_module.Trainer.run_epoch
+    run_epoch = fit_module.run_epoch
 
-    def killed(self, tick) -> None:
-        if self.epoch == killed_in_epoch:
+    def killed(trainers, tick) -> None:
+        if trainers[0].epoch == killed_in_epoch:
             raise KeyboardInterrupt
-        run_epoch(self, tick)
+        run_epoch(trainers, tick)
 
-    monkeypatch.setattr(fit_module.Trainer, "run_epoch", killed)
+    monkeypatch.setattr(fit_module, "run_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(job, data, SETTINGS, tmp_path / "b", "key")
     monkeypatch.undo()

@@ -19,9 +19,11 @@ from factorlab.errors import TrainingError
 from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, Trainer, fit, load_model
+from factorlab.training.fit import fit
+from factorlab.training.job import Job, load_model
 from factorlab.training.settings import MODEL_NAMES, ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.trainer import Trainer, run_epoch
 from tests.tiny import TinyStore
 
 LOOK_BACK = 30
@@ -86,7 +88,7 @@ def test_validation_with_fewer_stocks_than_a_batch(data, monkeypatch, model) -> 
     monkeypatch.setattr(TrainingData, "columns", few)
     trainer = Trainer(job(model, stocks_per_batch=60), data, SETTINGS)
     trainer.settings = trainer.job.spec.own(SETTINGS)
-    trainer.run_epoch(lambda n, note: None)
+    run_epoch([trainer], lambda n, note: None)
     assert trainer.curve[0]["dates"] > 0
     assert np.isfinite(trainer.curve[0]["rank_ic"])
     assert len(trainer.score(55)) == len(data.columns(55)) <= 55

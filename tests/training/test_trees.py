@@ -20,10 +20,12 @@ from factorlab.models.boosted import (
 )
 from factorlab.training import trees as trees_module
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Job, fit, load_model
+from factorlab.training.fit import fit
+from factorlab.training.job import Job, load_model
 from factorlab.training.predict import score_sessions
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.trainer import run_epoch
 from tests.tiny import TinyStore
 
 pytest.importorskip("lightgbm")
@@ -123,7 +125,7 @@ def test_scores_survive_the_file_bit_for_bit(tmp_path, data) -> None:
     one = job()
     trainer = trees_module.TreeTrainer(one, data, SETTINGS)
     for _ in range(2):
-        trainer.run_epoch(lambda *_: None)
+        run_epoch([trainer], lambda *_: None)
     before = score_sessions({"m": trainer.model}, data, [50], CPU)["m"]
     trainer.best_epoch = 1
     trainer.best = trainer.model.state_dict()

@@ -1,0 +1,174 @@
+"""Trainings that share their batches: each ends as it would alone, together or stacked."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from factorlab.features import FeatureSettings, WindowSource
+from factorlab.labels import LabelSettings
+from factorlab.models import MODELS
+from factorlab.training import fit as fit_module
+from factorlab.training.batched import BatchedSteps
+from factorlab.training.data import TrainingData
+from factorlab.training.fit import fit, fit_together, groups
+from factorlab.training.job import Job
+from factorlab.training.settings import ModelSettings, TrainingSettings
+from factorlab.training.splits import Split
+from factorlab.training.trainer import Trainer, run_epoch
+from tests.tiny import TinyStore
+
+SETTINGS = TrainingSettings(
+    train_years=2,
+    max_epochs=4,
+    patience=2,
+    day_stride=3,
+    stocks_per_batch=55,
+    threads=1,
+    device="cpu",
+    shared_batches=True,
+)
+SPLIT = Split(50, "2015-03-12", np.arange(12, 30), np.arange(36, 44), np.arange(50, 58))
+NETWORKS = [name for name in MODELS if name != "LightGBM"]
+
+
+@pytest.fixture
+def data() -> TrainingData:
+    store = TinyStore(t=60, n=70)
+    windows = WindowSource(store, store.universe, FeatureSettings(look_back=12))
+    return TrainingData(store, windows, LabelSettings(horizon=5))
+
+
+def grid(model: str, seeds=(0, 1), losses=("ic", "mse"), **training) -> list[Job]:
+    options = {"look_back": 12} if model == "DLinear" else {}
+    options |= {"slow_patch": 6} if model == "CrossGRU-2" else {}
+    return [
+        Job(ModelSettings(model, loss, options=options, training=training), seed, SPLIT)
+        for loss in losses
+        for seed in seeds
+    ]
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """All files but the seconds that a training took."""
+    found = [p for p in sorted(root.rglob("*")) if p.is_file() and p.name != "timings.json"]
+    return {str(p.relative_to(root)): p.read_bytes() for p in found}
+
+
+@pytest.mark.parametrize("model", ["GRU", "DecompGRU"])
+@pytest.mark.parametrize("own", [{}, {"average": 0.9}], ids=["plain", "average"])
+def test_each_ends_with_the_bytes_it_would_have_alone(tmp_path, data, model, own) -> None:
+    jobs = grid(model, **own)
+    together = fit_together(jobs, data, SETTINGS, tmp_path / "together", "key")
+    alone = [fit(job, data, SETTINGS, tmp_path / "alone", "key") for job in jobs]
+    assert together == alone
+    assert files(tmp_path / "together") == files(tmp_path / "alone")
+    if not own:  # patience is each one's own
+        assert len({record["epochs"] for record in alone}) > 1
+
+
+def test_a_batch_is_cut_once_for_all(tmp_path, data, monkeypatch) -> None:
+    cut: list[int] = []
+    batch = data.batch
+    monkeypatch.setattr(data, "batch", lambda t, *rest: (cut.append(t), batch(t, *rest))[1])
+    once = dataclasses.replace(SETTINGS, max_epochs=1)
+    fit_together(grid("GRU", seeds=(0, 1, 2)), data, once, tmp_path, "key")
+    assert sorted(cut) == sorted([*SPLIT.train[::3], *SPLIT.validation])
+
+
+def test_killed_and_with_a_seed_more_it_ends_as_undisturbed(tmp_path, data, monkeypatch) -> None:
+    jobs = grid("DecompGRU", seeds=(0, 1, 2))
+    fit_together(jobs, data, SETTINGS, tmp_path / "a", "key")
+
+    def killed(trainers, tick) -> None:
+        if trainers[0].epoch == 2:
+            raise KeyboardInterrupt
+        run_epoch(trainers, tick)
+
+    monkeypatch.setattr(fit_module, "run_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit_together([j for j in jobs if j.seed < 2], data, SETTINGS, tmp_path / "b", "key")
+    monkeypatch.undo()
+    fit_together(jobs, data, SETTINGS, tmp_path / "b", "key")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_stacked_steps_are_those_of_each_alone(data, model) -> None:
+    settings = dataclasses.replace(SETTINGS, average=0.5)
+    jobs = grid(model)
+    alone = [Trainer(job, data, settings) for job in jobs]
+    stacked = [Trainer(job, data, settings) for job in jobs]
+    for trainer in alone + stacked:
+        # A loss that does not see a bias gives it a gradient of rounding alone, which Adam would
+        # blow up to a whole step of either sign.
+        trainer.optimizer.param_groups[0]["eps"] = 1e-2
+    rng = np.random.default_rng(0)
+    # Twice, so that moments are taken over from the trainers and given back to them.
+    for days in (SPLIT.train[:2], SPLIT.train[2:4]):
+        assert BatchedSteps.takes(stacked)
+        steps = BatchedSteps(stacked)
+        for t in days.tolist():
+            columns, _ = alone[0].draw(t, rng)
+            labels = [data.label(t, job.loss)[columns] for job in jobs]
+            batch = alone[0].batch(t, columns)
+            losses = steps.step(batch, labels)
+            for trainer, label, loss in zip(alone, labels, losses, strict=True):
+                torch.testing.assert_close(loss, trainer.learn(batch, label), atol=1e-5, rtol=1e-5)
+        steps.close()
+    for one, other in zip(alone, stacked, strict=True):
+        for model_of in ("model", "kept"):
+            ours, theirs = (getattr(t, model_of).state_dict() for t in (other, one))
+            for name, weight in theirs.items():
+                torch.testing.assert_close(ours[name], weight, atol=1e-6, rtol=1e-5)
+        a, b = (t.optimizer.state_dict()["state"] for t in (other, one))
+        assert a.keys() == b.keys()
+        for key in ("exp_avg", "exp_avg_sq"):
+            scale = max(state[key].abs().max() for state in b.values())
+            for index, state in b.items():
+                assert a[index]["step"] == state["step"] == 4
+                torch.testing.assert_close(
+                    a[index][key] / scale, state[key] / scale, atol=1e-4, rtol=0
+                )
+
+
+def test_what_cannot_be_stacked_is_stepped_one_by_one(data) -> None:
+    own = Job(ModelSettings("tests.training.test_laws.Linear", "ic", "mine"), 0, SPLIT)
+    trainers = [Trainer(job, data, SETTINGS) for job in grid("GRU")]
+    assert BatchedSteps.takes(trainers)
+    trainers[1].step(int(SPLIT.train[0]), np.random.default_rng(0))
+    assert not BatchedSteps.takes(trainers)
+    assert not BatchedSteps.takes([FakeTrainer(own, trainers[0].optimizer)])
+
+
+@dataclasses.dataclass
+class FakeTrainer:
+    """A training of a network that the user wrote."""
+
+    job: Job
+    optimizer: torch.optim.Optimizer
+
+
+def test_groups_are_alike_and_every_worker_has_one() -> None:
+    jobs = grid("GRU") + grid("DecompGRU") + grid("GRU", losses=("mse",), average=0.9)
+    jobs.append(Job(ModelSettings("LightGBM", "ic"), 0, SPLIT))
+    shared = groups(jobs, SETTINGS, 1)
+    assert shared == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [10]]
+    assert groups(jobs, SETTINGS, 6) == [[0, 1], [2, 3], [4, 5], [6, 7], [8], [9], [10]]
+    alone = dataclasses.replace(SETTINGS, shared_batches=False)
+    assert groups(jobs, alone, 6) == [[k] for k in range(len(jobs))]
+
+
+def test_seeds_of_their_own_draw_other_days(data) -> None:
+    """Shared, every seed visits what seed 0 visits alone."""
+    alone = dataclasses.replace(SETTINGS, shared_batches=False)
+    zero, one = (Trainer(job, data, alone) for job in grid("GRU", losses=("ic",)))
+    _, shared = (Trainer(job, data, SETTINGS) for job in grid("GRU", losses=("ic",)))
+    days = [t.days(1).tolist() for t in (zero, one, shared)]
+    assert days[0] == days[2] != days[1]
+    drawn = [t.draw(20, t.generator(1))[0].tolist() for t in (zero, one, shared)]
+    assert drawn[0] == drawn[2] != drawn[1]
