@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from factorlab.cli import main
 from factorlab.errors import ConfigError
 from factorlab.evaluation.ic import ic_series
+from factorlab.market.universe import UniverseSettings, scoring_universe
 from factorlab.pipeline import load_study
+from factorlab.styles import style_exposures
 from factorlab.training.predict import read_scores
 
 BASE = """
@@ -40,6 +42,7 @@ end = "{stop}"
 stride = 3
 horizon = 3
 seeds = [0, 5]
+styles = ["RESVOL", "SIZE"]
 
 [[variants]]
 name = "plain"
@@ -108,6 +111,49 @@ def test_rank_ics_are_those_of_the_kept_scores_and_of_no_later_return(
             means.append(np.nanmean(ic["f", "all_share", 3].rank_ic))
         assert table.loc[variant, "rank_ic"] == pytest.approx(np.mean(means), abs=1e-12)
         assert table.loc[variant, "rank_ic_seed_std"] == pytest.approx(np.std(means, ddof=1))
+
+
+def ensemble(folder: Path, variant: str) -> pd.DataFrame:
+    """Mean of the seeds' z-scores, dates × stocks."""
+    paths = sorted((folder / "out" / variant / "scores").glob("seed*.parquet"))
+    panels = [read_scores(path) for path in paths]
+    z = [p.values - np.nanmean(p.values, 1, keepdims=True) for p in map(read_scores, paths)]
+    z = [x / np.nanstd(x, 1, keepdims=True) for x in z]
+    dates = pd.to_datetime(panels[0].dates)
+    return pd.DataFrame(np.mean(z, axis=0), dates, panels[0].assets)
+
+
+def test_the_best_twentieth_against_the_pool(sim_store, folder, table) -> None:
+    axes = pd.to_datetime(sim_store.dates), sim_store.assets
+    price = pd.DataFrame(sim_store["close"] * sim_store["adj_factor"], *axes)
+    member = pd.DataFrame(sim_store.members("all_share"), *axes)
+    back = price.shift(-4) / price.shift(-1) - 1
+    for variant in table.index:
+        gaps = []
+        for date, score in ensemble(folder, variant).iterrows():
+            both = pd.DataFrame({"score": score, "back": back.loc[date]})
+            both = both[member.loc[date]].dropna()
+            best = both.nlargest(len(both) // 20, "score")
+            gaps.append(best["back"].mean() - both["back"].mean())
+        assert table.loc[variant, "top_excess"] == pytest.approx(np.mean(gaps) * 252 / 3, rel=1e-3)
+    low, value, high = table.loc["plain", ["top_low", "top_excess", "top_high"]]
+    assert low < value < high
+    gap = table.loc["changes", "top_excess"] - table.loc["plain", "top_excess"]
+    assert table.loc["changes", "top_difference"] == pytest.approx(gap)
+    assert np.isnan(table.loc["plain", "top_difference"])
+
+
+def test_the_correlation_with_styles(sim_store, folder, table) -> None:
+    assert list(table.filter(like="corr_")) == ["corr_RESVOL", "corr_SIZE"]
+    universe = scoring_universe(sim_store, UniverseSettings(look_back=30)).mask
+    rows = slice(0, len(sim_store.dates))
+    size = style_exposures(sim_store, rows, universe=universe)["SIZE"]
+    daily = []
+    for date, score in ensemble(folder, "plain").iterrows():
+        t = int(np.searchsorted(sim_store.dates, np.datetime64(date, "D")))
+        both = universe[t] & np.isfinite(size[t]) & np.isfinite(score.to_numpy())
+        daily.append(np.corrcoef(size[t][both], score.to_numpy()[both])[0, 1])
+    assert table.loc["plain", "corr_SIZE"] == pytest.approx(np.mean(daily), abs=1e-4)
 
 
 def test_a_difference_is_that_of_the_ensembles_and_stands_in_its_interval(folder, table) -> None:

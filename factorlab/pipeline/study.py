@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from factorlab.market.store import Store
+    from factorlab.panel import Panel
     from factorlab.training.data import TrainingData
     from factorlab.training.job import Job
     from factorlab.training.settings import TrainingSettings
@@ -47,7 +48,10 @@ def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> R
         Its only table is ``study``: a row a variant, with the mean and the dispersion (ddof 1)
         of the seeds' RankIC and RankICIR, both of the seeds' ensemble (z-scored per date, then
         averaged), and the paired difference of the ensemble's RankIC to its reference with the
-        95 % block-bootstrap interval.
+        95 % block-bootstrap interval; likewise of `top_excess`, what the best twentieth of the
+        pool by the ensemble's score earned a year beyond the pool's mean (raw returns, equal
+        weights, no cost, no trading rules); and the ensemble's mean correlation with the study's
+        styles.
     """
     from factorlab.market.store import Store
     from factorlab.pipeline.run import data_spec, ingest_source, jobs_of, training_key
@@ -146,18 +150,23 @@ def _summary(
     """Correlate the kept scores and compare each variant with its reference."""
     from factorlab.cross_section import mean_zscore
     from factorlab.evaluation.bootstrap import bootstrap_difference, bootstrap_ic
+    from factorlab.panel import Panel
     from factorlab.training.predict import read_scores
 
     daily: dict[str, Array] = {}
+    top: dict[str, Array] = {}
+    joined: dict[str, Panel] = {}
     table = []
     samples = -(-study.horizon // study.stride)  # dates of the study that one return spans
     for variant in study.variants:
         panels = [read_scores(Path(r["scores"])).values.astype(float) for r in rows[variant.name]]
         seeds = [_rank_ic(study, store, sessions, panel) for panel in panels]
         # One seed keeps its own scores, as in a run.
-        several = len(panels) > 1
-        ic = _rank_ic(study, store, sessions, mean_zscore(panels)) if several else seeds[0]
+        mean = mean_zscore(panels) if len(panels) > 1 else panels[0]
+        ic = _rank_ic(study, store, sessions, mean) if len(panels) > 1 else seeds[0]
         daily[variant.name] = ic
+        top[variant.name] = _top_excess(study, store, sessions, mean)
+        joined[variant.name] = Panel(mean, store.dates[sessions], store.assets, variant.name)
         frame = {f"seed_{r['seed']}": x for r, x in zip(rows[variant.name], seeds, strict=True)}
         dates = store.dates[sessions].astype("datetime64[ns]")
         with replacing(out / variant.name / "rank_ic.parquet") as temporary:
@@ -165,6 +174,8 @@ def _summary(
         means, ratios = [_mean(x) for x in seeds], [_ratio(x) for x in seeds]
         own = bootstrap_ic(ic, samples)
         gap = bootstrap_difference(ic, daily[variant.reference], samples)
+        best = bootstrap_ic(top[variant.name], samples)
+        ahead = bootstrap_difference(top[variant.name], top[variant.reference], samples)
         compared = variant.reference != variant.name
         record = rows[variant.name][0]["record"]
         table.append(
@@ -184,6 +195,12 @@ def _summary(
                 "difference": gap.mean.value if compared else np.nan,
                 "difference_low": gap.mean.low if compared else np.nan,
                 "difference_high": gap.mean.high if compared else np.nan,
+                "top_excess": best.mean.value,
+                "top_low": best.mean.low,
+                "top_high": best.mean.high,
+                "top_difference": ahead.mean.value if compared else np.nan,
+                "top_difference_low": ahead.mean.low if compared else np.nan,
+                "top_difference_high": ahead.mean.high if compared else np.nan,
                 "validation_rank_ic": float(
                     np.mean([r["record"]["validation_rank_ic"] for r in rows[variant.name]])
                 ),
@@ -195,7 +212,39 @@ def _summary(
                 **_by_year(store.dates[sessions], ic),
             }
         )
-    return pd.DataFrame(table)
+    leans = _leans(study, store, joined, out) if study.styles else pd.DataFrame()
+    return pd.concat((pd.DataFrame(table), leans), axis=1)
+
+
+def _leans(study: Study, store: Store, scores: Mapping[str, Panel], out: Path) -> pd.DataFrame:
+    """Return the mean correlation of each variant's scores with the study's styles."""
+    from factorlab.market.universe import scoring_universe
+    from factorlab.styles.lean import style_tables
+
+    universe = scoring_universe(store, study.variants[0].config.universe).mask
+    tables, _ = style_tables(store, scores, universe, study.start, study.end, out / "styles")
+    lean = tables["style_correlation"].pivot(index="factor", columns="style", values="correlation")
+    named = lean.loc[list(scores), list(study.styles)].reset_index(drop=True)
+    return named.add_prefix("corr_")
+
+
+def _top_excess(study: Study, store: Store, sessions: npt.NDArray[np.intp], scores: Array) -> Array:
+    """Best twentieth of the pool less the pool's mean, a year, [n]; NaN where too few have both."""
+    from factorlab.labels import forward_returns
+
+    first, settings = int(sessions[0]), study.variants[0].config
+    rows = slice(first, int(sessions[-1]) + 1)
+    returns = forward_returns(store, study.horizon, settings.labels.delay, rows).values
+    member = store.members(study.pool)
+    out = np.full(len(sessions), np.nan)
+    for k, t in enumerate(sessions):
+        back = returns[t - first]
+        known = np.flatnonzero(member[t] & np.isfinite(scores[k]) & np.isfinite(back))
+        if len(known) >= 20:
+            order = np.argsort(-scores[k, known], kind="stable")
+            best = known[order[: len(known) // 20]]
+            out[k] = back[best].mean() - back[known].mean()
+    return out * settings.evaluation.annualisation / study.horizon
 
 
 def _rank_ic(study: Study, store: Store, sessions: npt.NDArray[np.intp], scores: Array) -> Array:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factorlab.errors import ConfigError, did_you_mean
+from factorlab.styles.exposures import STYLES
 
 if TYPE_CHECKING:
     from factorlab.config import RunConfig
@@ -22,7 +23,7 @@ __all__ = ["SECTIONS", "Study", "Variant", "load_study"]
 #: Sections of a run's settings that a variant may change.
 SECTIONS = ("universe", "features", "labels", "training")
 _VARIANT_KEYS = ("name", "model", "reference", *SECTIONS)
-_STUDY_KEYS = ("base", "start", "end", "stride", "seeds", "pool", "horizon", "variants")
+_STUDY_KEYS = ("base", "start", "end", "stride", "seeds", "pool", "horizon", "styles", "variants")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Study:
     pool : str
     horizon : int
         Sessions of the raw return that scores are correlated with.
+    styles : tuple of str
+        Styles whose mean correlation with each variant's scores is measured too.
     variants : tuple of Variant
     """
 
@@ -67,6 +70,7 @@ class Study:
     stride: int
     pool: str
     horizon: int
+    styles: tuple[str, ...]
     variants: tuple[Variant, ...]
 
 
@@ -79,7 +83,8 @@ def load_study(path: str | Path) -> Study:
         ``base`` (a run's settings file, beside it), ``start``, ``end``, ``seeds`` and
         ``[[variants]]``, each with a ``name``, a ``model`` table and what it changes in
         [universe], [features], [labels] and [training]; optional ``stride`` (5), ``pool``
-        (all_share), ``horizon`` (10), and a variant's ``reference`` (the first variant).
+        (all_share), ``horizon`` (10), ``styles`` (none), and a variant's ``reference`` (the
+        first variant).
 
     Raises
     ------
@@ -138,7 +143,14 @@ def _study(table: Mapping[str, Any], base: RunConfig) -> Study:
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"`{key}` must be a whole number of at least 1; got {value!r}")
     pool = table.get("pool", "all_share")
-    return Study(start, end, stride, pool, horizon, tuple(variants))
+    styles = table.get("styles", [])
+    for style in styles if isinstance(styles, list) else [styles]:
+        if style not in STYLES:
+            raise ConfigError(
+                f"`styles` must be a list of {', '.join(STYLES)}; got {style!r}"
+                f"{did_you_mean(str(style), STYLES)}"
+            )
+    return Study(start, end, stride, pool, horizon, tuple(styles), tuple(variants))
 
 
 def _variant(

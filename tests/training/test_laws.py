@@ -108,7 +108,7 @@ from factorlab.training.fit import fit
 from tests.training.test_laws import SETTINGS, job, market
 import dataclasses
 torch.set_num_threads(1)
-settings = dataclasses.replace(SETTINGS, max_epochs=12, patience=99, day_stride=1)
+settings = dataclasses.replace(SETTINGS, max_epochs=40, patience=99, day_stride=1)
 print("ready", flush=True)
 fit(job("DecompGRU", average=0.9), market(), settings, Path(sys.argv[1]), "key")
 """
@@ -137,19 +137,17 @@ def test_killed_ten_times_a_training_ends_with_the_same_weights(tmp_path) -> Non
     assert calm.returncode == 0, errors
     whole = time.monotonic() - ready
     draw = random.Random(11)
-    kills = 0
     for _ in range(10):
         run = start(tmp_path / "killed")
         run.stdout.readline()
-        time.sleep(draw.uniform(0.0, 0.5) * whole)
-        if run.poll() is None:
-            run.send_signal(signal.SIGKILL)
-            kills += 1
+        # Up to two of forty epochs, so that ten times do not end it, on a calmer machine neither.
+        time.sleep(draw.uniform(0.0, 2.0) * whole / 40)
+        assert run.poll() is None, f"a training of {whole:.1f} s ended before its ten kills"
+        run.send_signal(signal.SIGKILL)
         run.communicate()
     last = start(tmp_path / "killed")
     _, errors = last.communicate()
     assert last.returncode == 0, errors
-    assert kills >= 5, f"only {kills} kills fell into a training of {whole:.1f} s"
     paths = [
         job("DecompGRU").folder(tmp_path / k) / "weights.safetensors" for k in ("calm", "killed")
     ]
