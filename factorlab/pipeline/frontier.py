@@ -121,7 +121,8 @@ def run_frontier(
         fit_risk_model(store, exposures, universe.mask) if priced and store.industry_names else None
     )
     ready = prepare(
-        store, score, exposures, settings.pools, universe.mask, span.start, span.end, risk
+        *(store, score, exposures, settings.pools, universe.mask, span.start, span.end, risk),
+        stand_in=settings.stand_in,
     )
     table = frontier(
         ready,
@@ -137,7 +138,7 @@ def run_frontier(
         ("因子", "factor", name),
         ("区间", "span", f"{span.start} – {span.end}"),
         ("组合数", "combinations", str(len(cells))),
-        ("其余参数", "other settings", ", ".join(f"{k} {v:g}" for k, v in kept.items())),
+        ("其余参数", "other settings", ", ".join(f"{k} {v}" for k, v in kept.items())),
         ("数据哈希", "store", store.hash[:16]),
     ]
     page = build_frontier(

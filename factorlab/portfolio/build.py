@@ -81,6 +81,7 @@ def prepare(
     start: str,
     end: str,
     risk: RiskModel | None = None,
+    stand_in: str = "float",
 ) -> Prepared:
     """Take out of a store, once, what the backtests of its indices read.
 
@@ -89,6 +90,8 @@ def prepare(
     store, score, exposures, universe, start, end, risk
         As for `enhance_indices`.
     pools : tuple of str
+    stand_in : {'float', 'banded', 'total', 'equal'}
+        See `EnhancementSettings.stand_in`.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def prepare(
     schedule, rows = enhancement_span(store, start, end)
     span = load_span(store, rows.start, rows.stop - 1)
     state = trade_state(store, schedule)
-    weights = benchmark_weights(store, span, schedule.signal, pools)
+    weights = benchmark_weights(store, span, schedule.signal, pools, stand_in)
     signal = schedule.signal
     values = rows_of(score, store.dates[signal], store.assets)
     values = np.where(universe[signal] & np.isfinite(values), values, np.nan)
@@ -196,7 +199,9 @@ def enhance_indices(
     -----
     Source: definitions §12; the report's section 4.
     """
-    ready = prepare(store, score, exposures, settings.pools, universe, start, end, risk)
+    ready = prepare(
+        *(store, score, exposures, settings.pools, universe, start, end, risk, settings.stand_in)
+    )
     span, relative, levels = ready.span, ready.schedule, ready.levels
     with progress.stage("enhance", len(settings.pools) * len(relative)) as tick:
         done = solve_all(ready.inputs, settings, workers, tick)

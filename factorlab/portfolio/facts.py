@@ -141,7 +141,11 @@ def trade_state(store: Store, schedule: Schedule) -> TradeState:
 
 
 def benchmark_weights(
-    store: Store, span: Span, signals: npt.NDArray[np.int64], pools: tuple[str, ...]
+    store: Store,
+    span: Span,
+    signals: npt.NDArray[np.int64],
+    pools: tuple[str, ...],
+    stand_in: str = "float",
 ) -> dict[str, Array]:
     """Return each index's weights at the signal sessions, or what stands in for them.
 
@@ -149,9 +153,9 @@ def benchmark_weights(
     session s has drifted by session t to ``w_s · (close · split)_t / (close · split)_s``, over
     what is a member at t; a member without one takes its share of the float capitalisation.
 
-    Elsewhere ``w = float shares · close / Σ`` over members; a suspended member's close is its last
-    one, unknown float shares are total shares times the stock's last known float ratio, else
-    times the median ratio of its board.
+    Elsewhere ``w = float shares · close / Σ`` over members, or another stand-in; a suspended
+    member's close is its last one, unknown float shares are total shares times the stock's last
+    known float ratio, else times the median ratio of its board.
 
     Parameters
     ----------
@@ -160,6 +164,8 @@ def benchmark_weights(
     signals : ndarray of int64, shape [K]
         Rows of the store, ascending, inside the span.
     pools : tuple of str
+    stand_in : {'float', 'banded', 'total', 'equal'}
+        See `EnhancementSettings.stand_in`.
 
     Returns
     -------
@@ -186,12 +192,31 @@ def benchmark_weights(
         if t not in wanted:
             continue
         cap = np.where(span.gone > t - span.first, close * shares * ratio, np.nan)
+        if stand_in != "float":
+            cap = _other_cap(stand_in, close * shares, ratio, cap)
         for pool in pools:
             w = np.where(members[pool][t] & np.isfinite(cap), cap, 0.0)
             total = w.sum()
             w = w / total if total > 0 else w
             out[pool][wanted[t]] = given[pool].at(t, close, w) if pool in given else w
     return out
+
+
+def _other_cap(stand_in: str, total: Array, ratio: Array, cap: Array) -> Array:
+    """Return what members weigh, up to their sum, where it is not their float capitalisation.
+
+    The bands are those of CSI's index methodology (分级靠档): up to 15 % to the next whole percent,
+    up to 20 % to 20 %, from there to the next ten percent, above 80 % to all.
+    """
+    if stand_in == "equal":
+        other = np.ones_like(cap)
+    elif stand_in == "total":
+        other = total
+    else:
+        percent = 100.0 * ratio - 1e-9
+        band = np.where(percent <= 15, np.ceil(percent), 10.0 * np.ceil(percent / 10.0))
+        other = total * np.where(percent > 80, 100.0, band) / 100.0
+    return np.where(np.isfinite(cap), other, np.nan)
 
 
 class _IndexWeights:

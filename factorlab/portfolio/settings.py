@@ -6,9 +6,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from factorlab.errors import ConfigError
+from factorlab.errors import ConfigError, did_you_mean
 
-__all__ = ["EnhancementSettings"]
+__all__ = ["STAND_INS", "EnhancementSettings"]
+
+STAND_INS = ("float", "banded", "total", "equal")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class EnhancementSettings:
     risk_aversion : float
         λ of ``max α'w − λ · TE²``, TE² the risk model's variance of the active weights a year
         (0.0025 at 5 %); 0, the report's problem, leaves risk to the limits alone.
+    stand_in : {'float', 'banded', 'total', 'equal'}
+        What the members of an index weigh where its own weights are not known: float
+        capitalisation; the same with the float ratio raised to its band, as CSI weighs free float;
+        total capitalisation; the same each.
     """
 
     pools: tuple[str, ...] = ()
@@ -47,6 +53,7 @@ class EnhancementSettings:
     turnover: float = 0.3
     cost: float = 0.00125
     risk_aversion: float = 0.0
+    stand_in: str = "float"
 
     def __post_init__(self) -> None:
         for key in ("deviation", "style", "industry", "turnover"):
@@ -56,6 +63,11 @@ class EnhancementSettings:
             raise ConfigError(
                 f"`enhancement.risk_aversion` must be 0 or a positive number; got"
                 f" {self.risk_aversion}"
+            )
+        if self.stand_in not in STAND_INS:
+            raise ConfigError(
+                f"`enhancement.stand_in` must be one of {', '.join(STAND_INS)}; got"
+                f" {self.stand_in!r}{did_you_mean(self.stand_in, STAND_INS)}"
             )
         if not 0 <= self.members <= 1:
             raise ConfigError(f"`enhancement.members` must lie in 0..1; got {self.members}")

@@ -20,7 +20,7 @@ from factorlab.report.exhibit import (
 from factorlab.report.exhibits_pool import part_year_note, period_columns
 from factorlab.report.figures import Curve, excess_curves, week_lows, weekly
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import CAPTIONS, Both
+from factorlab.report.names import CAPTIONS, Both, stand_in_words
 from factorlab.report.printed_notes import comparison_note
 from factorlab.report.tables import Chart, Column, Table, columns_for
 
@@ -266,9 +266,10 @@ def _stand_in(inputs: Inputs, pool: str) -> list[str]:
         )
         for whole in ("全区间", "full span", "全区间 full span")
     )
-    chinese = "指数权重以成分股自由流通市值近似；其相对指数的年化跟踪误差与收益差："
+    zh_what, en_what = stand_in_words(inputs.run.settings)
+    chinese = f"指数权重以成分股{zh_what}近似；其相对指数的年化跟踪误差与收益差："
     english = (
-        "Index weights are stood in for by members' float capitalisation; its tracking error"
+        f"Index weights are stood in for by members' {en_what}; its tracking error"
         " against the index and the difference of returns, by year: "
     )
     return [Both(f"{chinese}{zh}。", f"{english}{en}.", f"{chinese} {english}{both}.")]

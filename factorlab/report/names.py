@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "ANNUALISATION",
@@ -23,6 +25,7 @@ __all__ = [
     "Caption",
     "label_parts",
     "pool_label",
+    "stand_in_words",
 ]
 
 #: Sessions a year (definitions §10).
@@ -125,6 +128,20 @@ def _pool_captions(first: int, pool: str) -> dict[str, Caption]:
         ),
         str(first + 2): Caption(f"{zh}-TOP组绩效统计", f"{en}: performance of the top group"),
     }
+
+
+#: What the weights of an index's members are stood in for by, in both languages.
+STAND_INS = {
+    "float": ("自由流通市值", "float cap"),
+    "banded": ("分级靠档流通市值", "banded float cap"),
+    "total": ("总市值", "total cap"),
+    "equal": ("等权", "equal weights"),
+}
+
+
+def stand_in_words(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what stands in for index weights under a run's settings, Chinese and English."""
+    return STAND_INS[settings.get("enhancement", {}).get("stand_in", "float")]
 
 
 def pool_label(pool: str) -> tuple[str, str]:

@@ -11,7 +11,14 @@ from typing import Any
 
 from factorlab.report import reasons_training
 from factorlab.report.inputs import Inputs
-from factorlab.report.names import GROUPS, POOLS, REPORT_MODELS, REPORT_SPAN, pool_label
+from factorlab.report.names import (
+    GROUPS,
+    POOLS,
+    REPORT_MODELS,
+    REPORT_SPAN,
+    pool_label,
+    stand_in_words,
+)
 from factorlab.report.reason import Reason, number_range
 from factorlab.report.reasons_training import span_of
 
@@ -131,11 +138,12 @@ def _weights(inputs: Inputs) -> Reason | None:
     without = [p for p in pools if p not in inputs.run.index_weights]
     if not without:
         return None
+    zh, en = stand_in_words(inputs.run.settings)
     return Reason(
         "weights",
-        "指数权重为自由流通市值近似",
+        f"指数权重为{zh}近似",
         "benchmark weights are a stand-in",
-        f"float cap of members: {', '.join(pool_label(p)[1] for p in without)}",
+        f"{en} of members: {', '.join(pool_label(p)[1] for p in without)}",
         "not stated",
         ("enhancement",),
         ours_zh="、".join(pool_label(p)[0] for p in without),

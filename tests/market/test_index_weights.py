@@ -6,7 +6,7 @@ import pytest
 
 from factorlab.errors import DataError
 from factorlab.evaluation.span import load_span
-from factorlab.portfolio.facts import FRESH, benchmark_weights
+from factorlab.portfolio.facts import FRESH, _other_cap, benchmark_weights
 from tests.market.market_tables import tiny_tables
 
 INDEX, POOL = "000300.SH", "csi300"
@@ -27,9 +27,9 @@ def _tables(rows):
     return tables
 
 
-def _at(store, t):
+def _at(store, t, *stand_in):
     span = load_span(store, t - 1, len(store.dates) - 1)
-    return benchmark_weights(store, span, np.array([t]), (POOL,))[POOL][0]
+    return benchmark_weights(store, span, np.array([t]), (POOL,), *stand_in)[POOL][0]
 
 
 def test_weights_are_kept_by_session(make_store):
@@ -80,6 +80,31 @@ def test_old_weights_give_way_to_the_stand_in(make_store):
     n = int(np.searchsorted(store.assets, A))
     assert _at(store, 40 + FRESH - 1)[n] > 0.8
     assert _at(store, 40 + FRESH)[n] < 0.8
+
+
+def test_what_stands_in_for_weights(make_store):
+    store = make_store(_tables([(199, A, 1.0)]))
+    t, at = 40, [int(np.searchsorted(store.assets, code)) for code in (A, B, C)]
+    total = store["total_shares"][t, at] * store["close"][t, at]
+    ratio = store["float_shares"][t, at] / store["total_shares"][t, at]
+    for name, cap in (("float", total * ratio), ("total", total), ("equal", np.ones(3))):
+        w = _at(store, t, name)
+        np.testing.assert_allclose(w[at], cap / cap.sum(), rtol=1e-12)
+        assert np.count_nonzero(w) == 3
+    assert (_at(store, t) == _at(store, t, "float")).all()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "band"),
+    [(0.072, 0.08), (0.15, 0.15), (0.151, 0.20), (0.2, 0.2), (0.21, 0.3), (0.8, 0.8), (0.81, 1)],
+)
+def test_the_float_ratio_is_raised_to_its_band(ratio, band):
+    """CSI's table: 7.2 % counts as 8 %, 16 to 20 % as 20 %, then whole tens, above 80 % all."""
+    total = np.array([100.0, 100.0])
+    ratios = np.array([ratio, 1.0])
+    cap = _other_cap("banded", total, ratios, total * ratios)
+    np.testing.assert_allclose(cap, [100 * band, 100.0])
+    assert np.isnan(_other_cap("banded", total, ratios, np.array([np.nan, 1.0]))[0])
 
 
 def test_weights_known_later_change_nothing_before(make_store):
