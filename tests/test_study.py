@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 from factorlab.cli import main
 from factorlab.errors import ConfigError
 from factorlab.evaluation.ic import ic_series
+from factorlab.market.ingest import ingest
+from factorlab.market.simulate import SimulationSettings, simulate_market
 from factorlab.market.universe import UniverseSettings, scoring_universe
 from factorlab.pipeline import load_study
 from factorlab.styles import style_exposures
@@ -175,6 +178,38 @@ def test_again_it_trains_and_scores_nothing(folder, table, monkeypatch) -> None:
     result = call("study", folder / "study.toml", "--out", folder / "out", "--quiet")
     assert result.exit_code == 0, result.output
     assert (folder / "out" / "study.csv").read_bytes() == before
+
+
+def test_a_variant_may_be_retrained_within_the_span(tmp_path) -> None:
+    """Its first year is that of the one training, its second that of a later one."""
+    market = dataclasses.replace(SimulationSettings.small(), start="2019-01-02", end="2022-12-30")
+    simulate_market(tmp_path / "tables", market)
+    path = ingest(tmp_path / "tables", tmp_path / "market.store").store_path.as_posix()
+    words = {"store": path, "test": "2022-11-01", "end": "2022-12-30"}
+    (tmp_path / "base.toml").write_text(BASE.format(**words), encoding="utf-8")
+    text = STUDY.format(start="2021-10-08", stop="2022-04-29")
+    text = text[: text.index("[[variants]]")].replace("seeds = [0, 5]", "seeds = [0]")
+    for name, often in (("once", 100), ("often", 1)):
+        text += f"""
+[[variants]]
+name = "{name}"
+model = {{ model = "GRU", loss = "ic" }}
+training = {{ max_epochs = 1, retrain_every = {often} }}
+"""
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    result = call("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--quiet")
+    assert result.exit_code == 0, result.output
+    found = pd.read_parquet(tmp_path / "out" / "study.parquet").set_index("variant")
+    assert found["retrainings"].tolist() == [1, 2]
+    assert found.loc["often", "train_end"] > found.loc["once", "train_end"]
+    assert found.loc["once", "dates"] == found.loc["often", "dates"]
+    once, often = (
+        pd.read_parquet(tmp_path / "out" / name / "rank_ic.parquet").set_index("date")["seed_0"]
+        for name in ("once", "often")
+    )
+    later = once.index >= "2021-12-31"  # its close is the first that the later one scores
+    assert 0 < later.sum() < len(later)
+    assert (once[~later] == often[~later]).all() and (once[later] != often[later]).all()
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,15 @@ def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> R
             key = training_key(variant.config, store)
             settings = variant.config.training
             for job in jobs_of(variant.config, store):
-                tasks.append((job, settings, out / variant.name, key, sessions, study))
+                own = np.intersect1d(sessions, job.split.score)
+                if len(own):
+                    tasks.append((job, settings, out / variant.name, key, own))
         with open_workers(data_spec(group[0].config, store), first.training, progress) as workers:
             for position, result in workers.run(_measure, tasks):
                 results[tasks[position][2].name].append(result)
     rows = {}
     for variant in study.variants:
-        mine = sorted(results[variant.name], key=lambda r: r["seed"])
+        mine = sorted(results[variant.name], key=lambda r: (r["seed"], r["record"]["retrain"]))
         write_cards(out / variant.name / "models", [r["record"] for r in mine])
         rows[variant.name] = mine
     table = _summary(study, store, sessions, rows, out)
@@ -115,9 +117,8 @@ def _measure(
     folder: Path,
     key: str,
     sessions: npt.NDArray[np.intp],
-    study: Study,
 ) -> dict[str, Any]:
-    """Train one seed of one variant, score the study's sessions, and keep both."""
+    """Train one seed of one variant, score its sessions of the study, and keep both."""
     from factorlab.panel import Panel
     from factorlab.training.fit import fit
     from factorlab.training.job import load_model
@@ -151,7 +152,6 @@ def _summary(
     from factorlab.cross_section import mean_zscore
     from factorlab.evaluation.bootstrap import bootstrap_difference, bootstrap_ic
     from factorlab.panel import Panel
-    from factorlab.training.predict import read_scores
 
     daily: dict[str, Array] = {}
     top: dict[str, Array] = {}
@@ -159,7 +159,8 @@ def _summary(
     table = []
     samples = -(-study.horizon // study.stride)  # dates of the study that one return spans
     for variant in study.variants:
-        panels = [read_scores(Path(r["scores"])).values.astype(float) for r in rows[variant.name]]
+        by_seed = _scores(store, sessions, rows[variant.name])
+        panels = list(by_seed.values())
         seeds = [_rank_ic(study, store, sessions, panel) for panel in panels]
         # One seed keeps its own scores, as in a run.
         mean = mean_zscore(panels) if len(panels) > 1 else panels[0]
@@ -167,7 +168,7 @@ def _summary(
         daily[variant.name] = ic
         top[variant.name] = _top_excess(study, store, sessions, mean)
         joined[variant.name] = Panel(mean, store.dates[sessions], store.assets, variant.name)
-        frame = {f"seed_{r['seed']}": x for r, x in zip(rows[variant.name], seeds, strict=True)}
+        frame = {f"seed_{seed}": x for seed, x in zip(by_seed, seeds, strict=True)}
         dates = store.dates[sessions].astype("datetime64[ns]")
         with replacing(out / variant.name / "rank_ic.parquet") as temporary:
             pd.DataFrame({"date": dates, **frame, "ensemble": ic}).to_parquet(temporary)
@@ -177,7 +178,7 @@ def _summary(
         best = bootstrap_ic(top[variant.name], samples)
         ahead = bootstrap_difference(top[variant.name], top[variant.reference], samples)
         compared = variant.reference != variant.name
-        record = rows[variant.name][0]["record"]
+        records = [r["record"] for r in rows[variant.name]]
         table.append(
             {
                 "variant": variant.name,
@@ -202,18 +203,33 @@ def _summary(
                 "top_difference_low": ahead.mean.low if compared else np.nan,
                 "top_difference_high": ahead.mean.high if compared else np.nan,
                 "validation_rank_ic": float(
-                    np.mean([r["record"]["validation_rank_ic"] for r in rows[variant.name]])
+                    np.mean([record["validation_rank_ic"] for record in records])
                 ),
                 "dates": int(np.isfinite(ic).sum()),
-                "parameters": record["parameters"],
-                "train_start": record["train_start"],
-                "train_end": record["train_end"],
-                "validation_end": record["validation_end"],
+                "parameters": records[0]["parameters"],
+                "retrainings": len({record["retrain"] for record in records}),
+                "train_start": records[0]["train_start"],
+                "train_end": records[-1]["train_end"],
+                "validation_end": records[-1]["validation_end"],
                 **_by_year(store.dates[sessions], ic),
             }
         )
     leans = _leans(study, store, joined, out) if study.styles else pd.DataFrame()
     return pd.concat((pd.DataFrame(table), leans), axis=1)
+
+
+def _scores(
+    store: Store, sessions: npt.NDArray[np.intp], rows: Sequence[Mapping[str, Any]]
+) -> dict[int, Array]:
+    """Return each seed's scores of the study's sessions, [n, N], its retrainings in one."""
+    from factorlab.training.predict import read_scores
+
+    out: dict[int, Array] = {}
+    for row in rows:
+        panel = read_scores(Path(row["scores"]))
+        whole = out.setdefault(row["seed"], np.full((len(sessions), len(store.assets)), np.nan))
+        whole[np.searchsorted(store.dates[sessions], panel.dates)] = panel.values
+    return out
 
 
 def _leans(study: Study, store: Store, scores: Mapping[str, Panel], out: Path) -> pd.DataFrame:

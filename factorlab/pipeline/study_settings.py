@@ -22,6 +22,8 @@ __all__ = ["SECTIONS", "Study", "Variant", "load_study"]
 
 #: Sections of a run's settings that a variant may change.
 SECTIONS = ("universe", "features", "labels", "training")
+#: Years between retrainings of a variant that says none: it is trained once.
+ONCE = 100
 _VARIANT_KEYS = ("name", "model", "reference", *SECTIONS)
 _STUDY_KEYS = ("base", "start", "end", "stride", "seeds", "pool", "horizon", "styles", "variants")
 
@@ -82,7 +84,8 @@ def load_study(path: str | Path) -> Study:
     path : str or Path
         ``base`` (a run's settings file, beside it), ``start``, ``end``, ``seeds`` and
         ``[[variants]]``, each with a ``name``, a ``model`` table and what it changes in
-        [universe], [features], [labels] and [training]; optional ``stride`` (5), ``pool``
+        [universe], [features], [labels] and [training] (trained once, on what precedes the span,
+        unless it says ``retrain_every``); optional ``stride`` (5), ``pool``
         (all_share), ``horizon`` (10), ``styles`` (none), and a variant's ``reference`` (the
         first variant).
 
@@ -180,7 +183,9 @@ def _variant(
         settings[section] = {**settings[section], **entry.get(section, {})}
     # The universe's window follows that of the features.
     settings["universe"].pop("look_back", None)
-    settings["training"] |= {"seeds": list(seeds), "retrain_every": 100}
+    # One training for the whole span, unless the variant is about that.
+    often = entry.get("training", {}).get("retrain_every", ONCE)
+    settings["training"] |= {"seeds": list(seeds), "retrain_every": often}
     model = entry.get("model")
     if model is None:
         raise ConfigError(f"`variants.model` must be given; got none in {name!r}")
