@@ -181,7 +181,7 @@ def _number(value: Any) -> str:
     multiple=True,
     required=True,
     metavar="SETTING=VALUE,...",
-    help="A number of [enhancement] and its values; may be repeated.",
+    help="A number of [enhancement], or stand_in, and its values; may be repeated.",
 )
 @click.option("--run", "run_dir", type=FOLDER, help="Of CONFIG.  [default: runs/NAME]")
 @click.option("--store", type=FOLDER, help="Of RUN: the market store.")
@@ -232,21 +232,27 @@ def frontier(
     if not quiet:
         heads = {"excess_return": "excess", "tracking_error": "TE", "information_ratio": "IR"}
         heads |= {"two_way_turnover": "traded", "relaxed_weeks": "relaxed"}
-        columns = dict.fromkeys(grid, "g") | {"pool": "", "excess": "+.2%", "TE": ".2%"}
+        columns = {key: "" if isinstance(grid[key][0], str) else "g" for key in grid} | {
+            "pool": "",
+            "excess": "+.2%",
+            "TE": ".2%",
+        }
         columns |= {"IR": ".2f", "traded": ".3f", "relaxed": "d"}
         shown = result.tables["frontier"].rename(columns=heads).head(60)
         print_table("Excess a year under each combination", shown, columns)
     click.echo(result.page)
 
 
-def _grid(vary: tuple[str, ...]) -> dict[str, list[float]]:
+def _grid(vary: tuple[str, ...]) -> dict[str, list[float | str]]:
     """Read ``name=1,2,3`` of each option."""
 
-    out: dict[str, list[float]] = {}
+    out: dict[str, list[float | str]] = {}
     for text in vary:
         name, _, values = text.partition("=")
+        words = [value.strip() for value in values.split(",")]
         try:
-            numbers = [float(value) for value in values.split(",")]
+            # Names of stand-ins are checked with the settings, like the numbers.
+            numbers = [w if name.strip() == "stand_in" else float(w) for w in words]
         except ValueError:
             numbers = []
         if not numbers or name.strip() in out:

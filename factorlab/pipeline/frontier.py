@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from factorlab.market.store import Store
     from factorlab.market.universe import Universe
     from factorlab.panel import Panel
+    from factorlab.portfolio.frontier import Value
 
 __all__ = ["run_frontier", "settings_of_run"]
 
@@ -54,7 +55,7 @@ def settings_of_run(run: Path, store: Path) -> RunConfig:
 def run_frontier(
     config: RunConfig,
     run: Path,
-    vary: Mapping[str, Sequence[float]],
+    vary: Mapping[str, Sequence[Value]],
     out: Path,
     *,
     workers: int | None = None,
@@ -72,8 +73,8 @@ def run_frontier(
         Of the run.
     run : Path
         Its folder, with ``scores/``; exposures are kept in its ``styles/``.
-    vary : mapping of str to sequence of float
-        Numbers of ``[enhancement]``, each with its values.
+    vary : mapping of str to sequence of float or str
+        Numbers of ``[enhancement]`` and ``stand_in``, each with its values.
     out : Path
         Takes ``frontier.html``, ``frontier.csv`` and ``frontier.parquet``.
     workers : int, optional
@@ -95,7 +96,7 @@ def run_frontier(
     """
     from factorlab.market.store import Store
     from factorlab.market.universe import scoring_universe
-    from factorlab.portfolio.build import prepare
+    from factorlab.portfolio.build import prepare, with_stand_in
     from factorlab.portfolio.frontier import frontier, settings_grid
     from factorlab.portfolio.parallel import usable_cores
     from factorlab.report.frontier_page import build_frontier
@@ -121,11 +122,14 @@ def run_frontier(
         fit_risk_model(store, exposures, universe.mask) if priced and store.industry_names else None
     )
     ready = prepare(
-        *(store, score, exposures, settings.pools, universe.mask, span.start, span.end, risk),
-        stand_in=settings.stand_in,
+        *(store, score, exposures, settings.pools, universe.mask, span.start, span.end, risk)
     )
+    benchmarks = {
+        name: with_stand_in(ready, store, name)
+        for name in dict.fromkeys(one.stand_in for _, one in cells)
+    }
     table = frontier(
-        ready,
+        benchmarks,
         settings,
         vary,
         workers=workers or usable_cores(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
     from factorlab.market.store import Store
     from factorlab.styles import Exposures, RiskModel
 
-__all__ = ["Prepared", "enhance_indices", "enhancement_span", "prepare", "solve_all"]
+__all__ = [
+    "Prepared",
+    "enhance_indices",
+    "enhancement_span",
+    "prepare",
+    "solve_all",
+    "with_stand_in",
+]
 
 
 def enhancement_span(store: Store, start: str, end: str) -> tuple[Schedule, slice]:
@@ -70,6 +78,29 @@ class Prepared:
     signal: npt.NDArray[np.int64]
     inputs: dict[str, Inputs]
     levels: dict[str, npt.NDArray[np.float64]]
+
+
+def with_stand_in(ready: Prepared, store: Store, stand_in: str) -> Prepared:
+    """Return the same with other weights of the indices, where their own are not known.
+
+    Parameters
+    ----------
+    ready : Prepared
+    store : Store
+        It was prepared from.
+    stand_in : {'float', 'banded', 'total', 'equal'}
+        See `EnhancementSettings.stand_in`.
+
+    Returns
+    -------
+    Prepared
+        All else is shared with `ready`.
+    """
+    weights = benchmark_weights(store, ready.span, ready.signal, tuple(ready.inputs), stand_in)
+    inputs = {
+        pool: dataclasses.replace(of, benchmark=weights[pool]) for pool, of in ready.inputs.items()
+    }
+    return dataclasses.replace(ready, inputs=inputs)
 
 
 def prepare(

@@ -20,13 +20,17 @@ from factorlab.portfolio.settings import EnhancementSettings
 from factorlab.portfolio.tables import full_period
 from factorlab.progress import SILENT, Progress
 
-__all__ = ["COLUMNS", "VARIABLE", "efficient", "frontier", "settings_grid"]
+__all__ = ["COLUMNS", "VARIABLE", "Value", "efficient", "frontier", "settings_grid"]
 
 Array = npt.NDArray[np.float64]
 
-#: Settings that may be varied: every number of them.
-VARIABLE = tuple(
-    field.name for field in dataclasses.fields(EnhancementSettings) if field.type == "float"
+Value = float | str
+"""Of a setting: a number, or the name of what stands in for index weights."""
+
+#: Settings that may be varied: every number of them, and what the benchmark is.
+VARIABLE = (
+    *(field.name for field in dataclasses.fields(EnhancementSettings) if field.type == "float"),
+    "stand_in",
 )
 
 #: Columns after the varied settings.
@@ -38,15 +42,15 @@ COLUMNS = (
 
 
 def settings_grid(
-    settings: EnhancementSettings, vary: Mapping[str, Sequence[float]]
-) -> list[tuple[dict[str, float], EnhancementSettings]]:
+    settings: EnhancementSettings, vary: Mapping[str, Sequence[Value]]
+) -> list[tuple[dict[str, Value], EnhancementSettings]]:
     """Return every combination of the values, as values and as whole settings.
 
     Parameters
     ----------
     settings : EnhancementSettings
         What is not varied.
-    vary : mapping of str to sequence of float
+    vary : mapping of str to sequence of float or str
         Values of each setting; the last one varies fastest.
 
     Returns
@@ -67,7 +71,7 @@ def settings_grid(
     for name, values in vary.items():
         if name not in VARIABLE:
             raise ConfigError(
-                f"`vary` must name numbers of [enhancement]: {', '.join(VARIABLE)}; got"
+                f"`vary` must name settings of [enhancement]: {', '.join(VARIABLE)}; got"
                 f" {name!r}{did_you_mean(name, VARIABLE)}"
             )
         if not values or len(set(values)) < len(values):
@@ -81,9 +85,9 @@ def settings_grid(
 
 
 def frontier(
-    ready: Prepared,
+    ready: Mapping[str, Prepared],
     settings: EnhancementSettings,
-    vary: Mapping[str, Sequence[float]],
+    vary: Mapping[str, Sequence[Value]],
     *,
     workers: int = 1,
     annualisation: int = 252,
@@ -93,11 +97,12 @@ def frontier(
 
     Parameters
     ----------
-    ready : Prepared
+    ready : mapping of str to Prepared
+        By what stands in for index weights: `EnhancementSettings.stand_in` of every combination.
         With a risk model where a risk aversion is above 0.
     settings : EnhancementSettings
         What is not varied; its pools are those of `ready`.
-    vary : mapping of str to sequence of float
+    vary : mapping of str to sequence of float or str
     workers : int
         Backtests at a time, each in a process.
     annualisation : int
@@ -120,10 +125,11 @@ def frontier(
         As `settings_grid`.
     """
     cells = settings_grid(settings, vary)
-    pools = list(ready.inputs)
+    first = next(iter(ready.values()))
+    pools = list(first.inputs)
     tasks = [(pool, one, annualisation) for _, one in cells for pool in pools]
     rows: dict[int, dict[str, Any]] = {}
-    shared = (ready.inputs, ready.span, ready.levels)
+    shared = ({name: own.inputs for name, own in ready.items()}, first.span, first.levels)
     with progress.stage("frontier", len(tasks)) as tick:
         for position, row in side_by_side(_one_backtest, shared, tasks, workers):
             rows[position] = cells[position // len(pools)][0] | row
@@ -160,13 +166,13 @@ def efficient(price: Array, gain: Array) -> npt.NDArray[np.bool_]:
 
 
 def _one_backtest(
-    shared: tuple[dict[str, Inputs], Span, dict[str, Array]],
+    shared: tuple[dict[str, dict[str, Inputs]], Span, dict[str, Array]],
     pool: str,
     settings: EnhancementSettings,
     annualisation: int,
 ) -> dict[str, Any]:
     inputs, span, levels = shared
-    result = enhance(inputs[pool], settings)
+    result = enhance(inputs[settings.stand_in][pool], settings)
     full = full_period(result, span, levels[pool], annualisation)
     return {
         "pool": pool,

@@ -30,6 +30,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "members": ("成分股下限", "least weight of members"),
     "cost": ("费率", "cost rate"),
     "risk_aversion": ("风险厌恶 λ", "risk aversion λ"),
+    "stand_in": ("指数权重替代", "index weights stood in for by"),
 }
 _HEADS = HEADS | {
     "pool": ("指数", "index", "pool"),
@@ -122,7 +123,7 @@ def _points(
     if len(own) <= _LABELLED:
         for a, b, value in zip(x.tolist(), y.tolist(), own[name].tolist(), strict=True):
             axes.annotate(
-                f"{value:g}",
+                value if isinstance(value, str) else f"{value:g}",
                 (a, b),
                 xytext=(4, 4),
                 textcoords="offset points",

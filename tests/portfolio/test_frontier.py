@@ -11,9 +11,10 @@ import pytest
 from factorlab.errors import ConfigError
 from factorlab.evaluation.baselines import baseline
 from factorlab.market.universe import UniverseSettings, scoring_universe
-from factorlab.portfolio.build import enhance_indices, prepare
+from factorlab.portfolio.build import enhance_indices, prepare, with_stand_in
 from factorlab.portfolio.frontier import COLUMNS, efficient, frontier, settings_grid
 from factorlab.portfolio.settings import EnhancementSettings
+from factorlab.report.frontier_page import frontier_drawing
 from factorlab.styles import RiskSettings, fit_risk_model, style_exposures
 
 POOLS = ("csi300", "csi500")
@@ -65,7 +66,7 @@ def test_a_cell_is_the_enhancement_itself(market) -> None:
     store, score, exposures, universe, start, end, risk = market
     ready = prepare(store, score, exposures, POOLS, universe, start, end, risk)
     vary = {"turnover": [0.1, 0.3], "risk_aversion": [0.0, 50.0]}
-    table = frontier(ready, SETTINGS, vary)
+    table = frontier({"float": ready}, SETTINGS, vary)
     assert list(table.columns) == ["turnover", "risk_aversion", *COLUMNS]
     assert len(table) == 8
     for aversion in (0.0, 50.0):
@@ -95,9 +96,32 @@ def test_a_cell_is_the_enhancement_itself(market) -> None:
         assert table.loc[table["pool"] == pool, "efficient_tracking_error"].any()
 
 
+def test_what_stands_in_for_index_weights_may_be_varied(market) -> None:
+    store, score, exposures, universe, start, end, _ = market
+    settings = dataclasses.replace(SETTINGS, pools=POOLS[:1])
+    ready = prepare(store, score, exposures, POOLS[:1], universe, start, end)
+    names = ["float", "equal"]
+    benchmarks = {name: with_stand_in(ready, store, name) for name in names}
+    table = frontier(benchmarks, settings, {"stand_in": names})
+    assert table["stand_in"].tolist() == names
+    for name in names:
+        own = dataclasses.replace(settings, stand_in=name)
+        tables = enhance_indices(store, score, exposures, own, universe, start, end)
+        full = tables["enhancement_yearly"].query("period == 'full'")
+        (cell,) = table[table["stand_in"] == name].to_dict("records")
+        assert cell["excess_return"] == full["excess_return"].iloc[0]
+        assert cell["tracking_error"] == full["tracking_error"].iloc[0]
+    assert table["tracking_error"].nunique() == 2
+    assert "equal" in frontier_drawing(table, ["stand_in"], simulated=True).svg
+    with pytest.raises(ConfigError, match="`enhancement.stand_in` must be one of.*got 'flat'"):
+        frontier(benchmarks, settings, {"stand_in": ["flat"]})
+
+
 def test_workers_change_no_number(market) -> None:
     store, score, exposures, universe, start, end, _ = market
     ready = prepare(store, score, exposures, POOLS[:1], universe, start, end)
     settings = dataclasses.replace(SETTINGS, pools=POOLS[:1])
-    one, two = (frontier(ready, settings, {"style": [0.2, 0.5]}, workers=w) for w in (1, 2))
+    one, two = (
+        frontier({"float": ready}, settings, {"style": [0.2, 0.5]}, workers=w) for w in (1, 2)
+    )
     pd.testing.assert_frame_equal(one, two, check_exact=True)
