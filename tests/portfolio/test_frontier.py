@@ -35,7 +35,7 @@ def test_the_grid_is_every_combination_the_last_setting_first() -> None:
 def test_what_cannot_be_varied_is_named() -> None:
     with pytest.raises(ConfigError, match="got 'turnovr'; did you mean 'turnover'"):
         settings_grid(SETTINGS, {"turnovr": [0.1]})
-    with pytest.raises(ConfigError, match="numbers of .enhancement.*got 'pools'"):
+    with pytest.raises(ConfigError, match="settings of .enhancement.*got 'pools'"):
         settings_grid(SETTINGS, {"pools": [1.0]})
     with pytest.raises(ConfigError, match="one or more different values"):
         settings_grid(SETTINGS, {"turnover": [0.1, 0.1]})
