@@ -1,4 +1,4 @@
-"""The job grid on a real Ray cluster of two nodes on this machine."""
+"""The job grid and a ranking on a real Ray cluster of two nodes on this machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import signal
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from factorlab.cli import main
 from factorlab.errors import ConfigError, TrainingError
 from factorlab.features import FeatureSettings
 from factorlab.labels import LabelSettings
@@ -168,6 +172,23 @@ def interrupted_when(true):
             yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_many_factor_files_are_ranked_as_here(cluster, sim_store, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    index = pd.DatetimeIndex(sim_store.dates, name="date")
+    for k in range(4):
+        score = rng.standard_normal(sim_store.shape) if k else np.ones(sim_store.shape)
+        pd.DataFrame(score, index, sim_store.assets).to_parquet(tmp_path / f"f{k}.parquet")
+    command = ["evaluate", str(tmp_path / "f*.parquet"), "--store", str(sim_store.path), "--rank"]
+    outs = [tmp_path / "here", tmp_path / "there"]
+    for out, where in zip(outs, ([], ["--cluster", cluster.address]), strict=True):
+        done = CliRunner().invoke(main, [*command, "--out", str(out), *where])
+        assert done.exit_code == 0, done.output
+        assert "f0.parquet: not ranked" in done.stderr  # a constant
+    here, there = ((out / "ranking.csv").read_bytes() for out in outs)
+    assert here == there
+    assert set(pd.read_csv(outs[1] / "ranking.csv")["factor"]) == {"f1", "f2", "f3"}
 
 
 def test_no_cluster_and_no_ray_are_one_line(spec, monkeypatch) -> None:
