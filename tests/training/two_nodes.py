@@ -99,6 +99,10 @@ def _end(before: Iterable[int]) -> list[str]:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         wait_until(lambda: not others(), 60.0)
+    for process, (state, parent, _) in processes().items():
+        if state == "Z" and parent == os.getpid() and process not in before:
+            with suppress(ChildProcessError):
+                os.waitpid(process, os.WNOHANG)  # an adopted one: nobody else asks for its end
     return list(left.values())
 
 
@@ -115,20 +119,24 @@ def adopting() -> Iterator[None]:
 
 def descendants() -> dict[int, str]:
     """Return the processes below this one that have not ended, with their command lines."""
-    parents, lines = {}, {}
+    table = {p: (parent, line) for p, (state, parent, line) in processes().items() if state != "Z"}
+    below = {os.getpid()}
+    while more := {p for p, (parent, _) in table.items() if parent in below} - below:
+        below |= more
+    return {process: table[process][1] for process in below - {os.getpid()}}
+
+
+def processes() -> dict[int, tuple[str, int, str]]:
+    """Return state, parent and command line of each process of this machine."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):  # it ends meanwhile
                 # What stands before the last bracket is the command's name, which may hold one.
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                if state != "Z":
-                    parents[int(entry.name)] = int(parent)
-                    lines[int(entry.name)] = line.decode(errors="replace")
-    below = {os.getpid()}
-    while more := {p for p, parent in parents.items() if parent in below} - below:
-        below |= more
-    return {process: lines[process] for process in below - {os.getpid()}}
+                found[int(entry.name)] = state, int(parent), line.decode(errors="replace")
+    return found
 
 
 def wait_until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
