@@ -417,6 +417,9 @@ def test_bad_rankings_end_in_one_line(many, sim_store, tmp_path):
     assert "`key` must be one of" in line and "did you mean 'rank_icir'" in line
     line = refused(call("evaluate", many / "f00.parquet", *options))
     assert "a constant ranks nothing" in line
+    full = ("--store", sim_store.path, "--out", tmp_path / "out", "--cluster", "auto")
+    line = refused(call("evaluate", many / "f01.parquet", *full))
+    assert "`--cluster` must go with a ranking; got a full evaluation of f01.parquet;" in line
     shutil.copytree(many, tmp_path / "again")
     line = refused(call("evaluate", many / "f01.parquet", tmp_path / "again/f01.parquet", *options))
     assert "must have different names; got 'f01'" in line

@@ -22,6 +22,7 @@ from factorlab.cli.shared import (
     records,
     show,
 )
+from factorlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from factorlab.evaluation.settings import EvaluationSettings
@@ -36,6 +37,7 @@ FEW = 10  # factors that have a tear sheet of their own; more are ranked
         "factorlab evaluate my_factor.parquet --store stores/market.store",
         "factorlab evaluate a.csv b.csv --store stores/market.store --horizon 5 --pool csi300",
         "factorlab evaluate factors/*.parquet --store stores/market.store --sort q_value",
+        "factorlab evaluate factors/*.parquet --store stores/market.store --cluster head:6379",
     )
 )
 @click.argument("factor", type=FILE, nargs=-1, required=True)
@@ -57,6 +59,11 @@ FEW = 10  # factors that have a tear sheet of their own; more are ranked
     show_default=True,
     help="What to rank by, such as rank_ic, nw_t, q_value, top_excess_annual, deflated_sharpe.",
 )
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Of a ranking: measure on the Ray cluster at ADDRESS ('auto', HOST:PORT).",
+)
 @output_options
 def evaluate(
     factor: tuple[Path, ...],
@@ -69,6 +76,7 @@ def evaluate(
     pool: tuple[str, ...],
     rank: bool | None,
     sort: str,
+    cluster: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -85,6 +93,11 @@ def evaluate(
     rank = len(files) > FEW if rank is None else rank
     given = {"start": start, "end": end, "horizons": horizon, "pools": pool}
     settings = _evaluation(config, {key: value for key, value in given.items() if value})
+    if cluster is not None and not rank:
+        raise ConfigError(
+            f"`--cluster` must go with a ranking; got a full evaluation of {files[0].name}"
+            f"{' and others' * (len(files) > 1)}; add --rank, or leave it out"
+        )
     if rank:
         result = screening.rank_factor_files(
             store,
@@ -94,6 +107,7 @@ def evaluate(
             key=sort,
             progress=progress_of(quiet),
             command=command_line(),
+            cluster=cluster,
         )
     else:
         result = pipeline.evaluate_factors(

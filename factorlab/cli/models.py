@@ -173,7 +173,11 @@ def _score_weights(
     help="Take what is trained in this folder of models, such as one of reports/reproduction.",
 )
 @click.option("--dry-run", is_flag=True, help="Measure a few steps, print what it would take.")
-@click.option("--workers", type=click.IntRange(1), help="Of a dry run: processes or GPUs.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Of a dry run: how many processes or GPUs share the work.",
+)
 @language_option
 @cluster_option
 @output_options
@@ -235,7 +239,11 @@ def _print_plan(config: Path, workers: int | None, quiet: bool, as_json: bool) -
     few, most = plan.hours
     click.echo(f"scoring takes {plan.score_hours:.2f} hours of one worker")
     click.echo(f"{plan.workers} workers on {plan.device}: {few:.2f} to {most:.2f} hours in all")
-    click.echo(f"memory {plan.memory_gb:.1f} GB a worker, disk {plan.disk_gb:.1f} GB")
+    gpu = f" and {plan.gpu_memory_gb:.1f} GB of its GPU" * (plan.gpu_memory_gb > 0)
+    click.echo(
+        f"memory {plan.memory_gb:.1f} GB a worker{gpu} as measured, up to a third more in a long"
+        f" training; disk {plan.disk_gb:.1f} GB"
+    )
 
 
 def _run(

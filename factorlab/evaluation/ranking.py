@@ -7,7 +7,7 @@ could be traded, what each stock earned in each week) is made once; factors pass
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,15 @@ if TYPE_CHECKING:
     from factorlab.market.store import Store
     from factorlab.panel import Panel
 
-__all__ = ["COLUMNS", "KEYS", "FactorRanking", "rank_factors"]
+__all__ = [
+    "COLUMNS",
+    "KEYS",
+    "FactorRanking",
+    "RankedFactor",
+    "check_key",
+    "rank_factors",
+    "ranking_table",
+]
 
 COLUMNS = (
     *("rank", "factor", "pool", "horizon", "rank_ic", "rank_icir", "ic_win_rate", "n_dates"),
@@ -97,13 +105,82 @@ def check_key(key: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Line:
-    """One factor in one pool at one horizon, before it is set beside the others."""
+class RankedFactor:
+    """One factor measured, before it is set beside the others.
 
-    factor: str
-    pool: str
-    horizon: int
-    figures: dict[str, float]
+    Attributes
+    ----------
+    name : str
+    figures : dict of (str, int) to dict of str to float
+        By pool and horizon: the columns of the table that do not depend on other factors.
+    excess : dict of str to ndarray of float64, shape [K]
+        By pool: excess of the top group by trade; NaN where no group could be formed.
+    """
+
+    name: str
+    figures: dict[tuple[str, int], dict[str, float]]
+    excess: dict[str, Array]
+
+
+def ranking_table(factors: Sequence[RankedFactor], key: str = "rank_icir") -> pd.DataFrame:
+    """Set measured factors beside each other, with what depends on how many they are.
+
+    Parameters
+    ----------
+    factors : sequence of RankedFactor
+        Of one store and the same settings.
+    key : str
+        One of `KEYS`.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `COLUMNS`, sorted by `key`. ``q_value`` is Benjamini and Hochberg's over the
+        factors of the row's pool and horizon, ``deflated_sharpe`` Bailey and López de Prado's over
+        the factors of its pool: both change when a factor is added, nothing else does.
+
+    Raises
+    ------
+    ConfigError
+        If `key` is not one of `KEYS`.
+    """
+    check_key(key)
+    frame = pd.DataFrame(
+        [
+            {"factor": factor.name, "pool": pool, "horizon": horizon, **figures}
+            for factor in factors
+            for (pool, horizon), figures in factor.figures.items()
+        ]
+    )
+    if frame.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    frame["q_value"] = frame.groupby(["pool", "horizon"])["nw_p"].transform(benjamini_hochberg)
+    deflated = _deflated(factors)
+    frame["deflated_sharpe"] = [
+        deflated[pool, factor.name] for factor in factors for pool, _ in factor.figures
+    ]
+    frame = frame.sort_values(
+        [key, "factor", "pool", "horizon"],
+        ascending=[key in SMALL_FIRST, True, True, True],
+        na_position="last",
+        kind="stable",
+    )
+    frame["rank"] = np.arange(1, len(frame) + 1)
+    return frame[list(COLUMNS)].reset_index(drop=True)
+
+
+def _deflated(factors: Sequence[RankedFactor]) -> dict[tuple[str, str], float]:
+    """Deflated Sharpe ratio of each pool's top groups among those of all factors."""
+    known = {
+        (pool, factor.name): x[~np.isnan(x)]
+        for factor in factors
+        for pool, x in factor.excess.items()
+    }
+    bar = {
+        pool: expected_best_sharpe([_sharpe(x) for (p, _), x in known.items() if p == pool])
+        for pool in dict.fromkeys(pool for pool, _ in known)
+    }
+    return {key: deflated_sharpe(x, bar[key[0]]) for key, x in known.items()}
 
 
 class FactorRanking:
@@ -172,8 +249,7 @@ class FactorRanking:
         self._returns: dict[int, Sorted] = {
             h: self._sorted_returns(store, first, h) for h in settings.horizons
         }
-        self._lines: list[_Line] = []
-        self._excess: dict[tuple[str, str], Array] = {}
+        self._factors: list[RankedFactor] = []
 
     def _sorted_returns(self, store: Store, first: int, horizon: int) -> Sorted:
         n = len(self._dates)
@@ -189,7 +265,7 @@ class FactorRanking:
         return places, counts
 
     def add(self, panel: Panel) -> None:
-        """Measure one factor.
+        """Measure one factor and take it into the table.
 
         Parameters
         ----------
@@ -201,10 +277,24 @@ class FactorRanking:
         ConfigError
             If a factor of that name was measured before.
         """
-        if any(line.factor == panel.name for line in self._lines):
+        if any(factor.name == panel.name for factor in self._factors):
             raise ConfigError(
                 f"`factors` must have different names; got {panel.name!r} twice; rename one"
             )
+        self._factors.append(self.measure(panel))
+
+    def measure(self, panel: Panel) -> RankedFactor:
+        """Measure one factor alone; see `ranking_table`.
+
+        Parameters
+        ----------
+        panel : Panel
+            As for `add`.
+
+        Returns
+        -------
+        RankedFactor
+        """
         score = rows_of(panel, self._dates, self._assets)
         score = np.where(np.isfinite(score), score, np.nan)
         if self._universe is not None:
@@ -230,13 +320,15 @@ class FactorRanking:
                     )
 
         in_threads(work, self._ic_rows.stop - self._ic_rows.start)
+        measured: dict[tuple[str, int], dict[str, float]] = {}
+        excess: dict[str, Array] = {}
         for p, pool in enumerate(self.pools):
-            top = self._top_group(panel.name, score, pool)
+            excess[pool], top = self._top_group(score, pool)
             for h, horizon in enumerate(self._returns):
                 row = np.flatnonzero(~np.isnan(rho[p, h]))
                 x = rho[p, h, row]
                 test = infer_mean(x, row, horizon)
-                figures = {
+                measured[pool, horizon] = {
                     **_moments(x),
                     "nw_t": test.nw_t,
                     "nw_p": test.nw_p,
@@ -244,9 +336,9 @@ class FactorRanking:
                     "n_effective": test.n_effective,
                     **top,
                 }
-                self._lines.append(_Line(panel.name, pool, horizon, figures))
+        return RankedFactor(panel.name, measured, excess)
 
-    def _top_group(self, factor: str, score: Array, pool: str) -> dict[str, float]:
+    def _top_group(self, score: Array, pool: str) -> tuple[Array, dict[str, float]]:
         """Weekly excess of the top group, and the share of it that is new each week."""
         groups = self.settings.n_groups(pool)
         signal = score[self._signal]
@@ -254,13 +346,12 @@ class FactorRanking:
         top = rank_groups(signal, inside, groups) == groups - 1
         top &= (inside.sum(1) >= groups)[:, None]
         excess = _row_mean(self._growth, top) / self._mean[pool] - 1.0
-        self._excess[pool, factor] = excess
         x = excess[~np.isnan(excess)]
         both = (top[1:] & top[:-1]).sum(1)
         size = top[1:].sum(1)
         kept = both[size > 0] / size[size > 0]
         years = len(x) / self._weeks_a_year
-        return {
+        return excess, {
             "top_excess_annual": float(np.prod(1 + x) ** (1 / years) - 1) if len(x) else np.nan,
             "top_excess_sharpe": _sharpe(x) * np.sqrt(self._weeks_a_year),
             "top_change": float(1 - kept.mean()) if len(kept) else np.nan,
@@ -268,54 +359,8 @@ class FactorRanking:
         }
 
     def table(self, key: str = "rank_icir") -> pd.DataFrame:
-        """Return all factors measured so far, sorted, with what depends on how many they are.
-
-        Parameters
-        ----------
-        key : str
-            One of `KEYS`.
-
-        Returns
-        -------
-        DataFrame
-            Columns of `COLUMNS`. ``q_value`` is Benjamini and Hochberg's over the factors of the
-            row's pool and horizon, ``deflated_sharpe`` Bailey and López de Prado's over the
-            factors of its pool: both change when a factor is added, nothing else does.
-
-        Raises
-        ------
-        ConfigError
-            If `key` is not one of `KEYS`.
-        """
-        check_key(key)
-        frame = pd.DataFrame(
-            [
-                {"factor": x.factor, "pool": x.pool, "horizon": x.horizon, **x.figures}
-                for x in self._lines
-            ]
-        )
-        if frame.empty:
-            return pd.DataFrame(columns=list(COLUMNS))
-        frame["q_value"] = frame.groupby(["pool", "horizon"])["nw_p"].transform(benjamini_hochberg)
-        frame["deflated_sharpe"] = self._deflated()
-        frame = frame.sort_values(
-            [key, "factor", "pool", "horizon"],
-            ascending=[key in SMALL_FIRST, True, True, True],
-            na_position="last",
-            kind="stable",
-        )
-        frame["rank"] = np.arange(1, len(frame) + 1)
-        return frame[list(COLUMNS)].reset_index(drop=True)
-
-    def _deflated(self) -> Array:
-        """Deflated Sharpe ratio of each line's top group among those of its pool."""
-        known = {key: x[~np.isnan(x)] for key, x in self._excess.items()}
-        bar = {
-            pool: expected_best_sharpe([_sharpe(x) for (p, _), x in known.items() if p == pool])
-            for pool in self.pools
-        }
-        value = {key: deflated_sharpe(x, bar[key[0]]) for key, x in known.items()}
-        return np.array([value[line.pool, line.factor] for line in self._lines])
+        """Return the factors added so far; see `ranking_table`."""
+        return ranking_table(self._factors, key)
 
 
 def _row_mean(x: Array, inside: Mask) -> Array:

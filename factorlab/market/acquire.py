@@ -135,7 +135,7 @@ def acquire(
     if form == "tables":
         result = Acquired(ingest(Path(spec), out, progress=progress), {})
     else:
-        with _alone(form, out, progress):
+        with _alone(form, out):
             opened = _open(spec, form, options, out, progress)
             folder = stage(opened, staging_folder(out), progress, former)
             result = Acquired(ingest(folder, out, progress=progress), _found(folder))
@@ -196,7 +196,7 @@ def update(
         return acquire(
             source, store, form=kept["format"], options=given, former=former, progress=progress
         )
-    with _alone(kept["format"], store, progress):
+    with _alone(kept["format"], store):
         opened = _open(spec, kept["format"], given, store, progress)
         extension = extend(opened, folder, reread, progress, former)
         return Acquired(ingest(folder, store, progress=progress), _found(folder), extension)
@@ -212,11 +212,11 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(folder.name + ".old")
 
 
-def _alone(form: str, out: Path, progress: Progress) -> AbstractContextManager[None]:
+def _alone(form: str, out: Path) -> AbstractContextManager[None]:
     """Let one process at a time fetch into the pages that lie beside a store."""
     if form not in _SERVICES:
         return nullcontext()
-    return exclusive(out.with_suffix(".fetch.lock"), "cache", progress)
+    return exclusive(out.with_suffix(".fetch.lock"), "cache")
 
 
 def _open(

@@ -15,9 +15,9 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from factorlab.errors import StoreError
-from factorlab.market.lock import alive
 
 __all__ = ["StoreWriter", "check_space"]
 
@@ -111,7 +111,7 @@ class StoreWriter:
         """Remove what runs that are no longer alive left behind."""
         for stale in self.out.parent.glob(f".{self.out.name}.partial-*"):
             pid = stale.name.rpartition("-")[2]
-            if not (pid.isdigit() and int(pid) != os.getpid() and alive(int(pid))):
+            if not (pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid))):
                 shutil.rmtree(stale, ignore_errors=True)
         replaced = self._replaced
         if replaced.exists():

@@ -135,7 +135,7 @@ def plan(
     GridPlan
     """
     from factorlab.market.store import Store
-    from factorlab.training.plan import plan_grid
+    from factorlab.training.plan import forget_peaks, plan_grid
     from factorlab.training.workers import limit_threads, worker_count
 
     progress = progress or SILENT
@@ -144,6 +144,7 @@ def plan(
     jobs = jobs_of(config, store) if config.models else []
     workers = workers or worker_count(config.training)
     limit_threads(config.training.threads or 1)
+    forget_peaks()  # of an ingestion: no worker repeats it
     return plan_grid(jobs, data_spec(config, store).open(), config.training, workers)
 
 

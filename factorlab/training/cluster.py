@@ -1,4 +1,4 @@
-"""The job grid on a Ray cluster: the same jobs, the same files, more machines.
+"""Jobs on a Ray cluster: the same jobs, the same files, more machines.
 
 Ray moves the work; this module only says what a job asks for and what becomes of its errors.
 Every machine needs factorlab installed and must see the store and the run's folder under the
@@ -9,6 +9,7 @@ machine goes on from its last finished epoch on another one.
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from factorlab.errors import FactorlabError, TrainingError
 from factorlab.progress import SILENT, Progress
 from factorlab.training.settings import TrainingSettings
-from factorlab.training.workers import DataSpec, limit_threads
+from factorlab.training.workers import Spec, limit_threads
 
 __all__ = ["RayWorkers"]
 
@@ -32,7 +33,8 @@ class RayWorkers:
 
     Parameters
     ----------
-    spec : DataSpec
+    spec : Spec
+        What a process of the cluster opens its data from, such as a `DataSpec`.
     settings : TrainingSettings
         ``threads`` (1 where it is 0) is what a job asks for in CPUs; it asks for a GPU too where
         ``device`` is ``cuda``, or ``auto`` and the cluster has GPUs.
@@ -57,7 +59,7 @@ class RayWorkers:
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         settings: TrainingSettings,
         address: str,
         progress: Progress = SILENT,
@@ -175,13 +177,14 @@ def _absolute(task: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(part.resolve() if isinstance(part, Path) else part for part in task)
 
 
-_opened: dict[DataSpec, Any] = {}
+_opened: list[tuple[Spec, Any]] = []
 
 
-def _work(spec: DataSpec, threads: int, function: Callable[..., Any], task: tuple) -> Any:
+def _work(spec: Spec, threads: int, function: Callable[..., Any], task: tuple) -> Any:
     """Do one task in a process of the cluster, which keeps its data for the next one."""
     limit_threads(threads)
-    if spec not in _opened:
+    os.environ["FACTORLAB_THREADS"] = str(threads)  # those of the compiled kernels
+    if not _opened or _opened[0][0] != spec:
         _opened.clear()
-        _opened[spec] = spec.open()
-    return function(_opened[spec], SILENT, *task)
+        _opened.append((spec, spec.open()))
+    return function(_opened[0][1], SILENT, *task)

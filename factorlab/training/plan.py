@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from factorlab.features import FIELDS
 from factorlab.models import parameter_count
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import open_trainer
@@ -20,7 +23,7 @@ from factorlab.training.job import Job
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.trainer import Trainer
 
-__all__ = ["GridPlan", "JobPlan", "plan_grid"]
+__all__ = ["GridPlan", "JobPlan", "forget_peaks", "plan_grid"]
 
 # Steps and cross-sections that are timed for each network, after one of each to warm up.
 TIMED = 3
@@ -66,7 +69,11 @@ class GridPlan:
     score_hours : float
         Scoring of all sessions by all networks, on one worker.
     memory_gb : float
-        Of one worker: its windows' fields and the largest batch's activations, estimated.
+        Of one worker, measured: the most memory that this process held while it did what is timed,
+        with the store's pages that it read, which workers of one machine share. Batches of many
+        sizes scatter the heap: a training of many steps was seen to hold up to a third more.
+    gpu_memory_gb : float
+        Of one GPU, measured: the most that torch had allocated; 0 without CUDA.
     disk_gb : float
         Weights and uncompressed scores.
     device : str
@@ -76,6 +83,7 @@ class GridPlan:
     workers: int
     score_hours: float
     memory_gb: float
+    gpu_memory_gb: float
     disk_gb: float
     device: str
 
@@ -105,7 +113,8 @@ def plan_grid(
     Returns
     -------
     GridPlan
-        Hours assume that every worker is as fast as this one and never idle.
+        Hours assume that every worker is as fast as this one and never idle. Memory is the peak
+        since `forget_peaks`.
     """
     plans, scoring, parameters, device = [], 0.0, 0, "cpu"
     splits = {job.split.label: job.split for job in jobs}
@@ -138,20 +147,44 @@ def plan_grid(
         scoring += whole * sessions * len({j.seed for j in mine}) / 3600
         device = str(trainer.device)
         parameters += parameter_count(trainer.model) * len(mine)
-    fields = data.windows.nbytes
-    look_back = data.windows.settings.look_back
-    most_stocks = max(len(data.columns(int(job.split.score[-1]))) for job in jobs)
-    # Per stock and session: the window, and what a recurrent layer keeps for its gradient.
-    activations = most_stocks * look_back * (2 * len(FIELDS) + 2 * 5 * 64 / 3) * 4
     scores = sessions * len(data.assets) * 4 * len({(j.name, j.seed) for j in jobs})
     return GridPlan(
         plans,
         workers,
         scoring,
-        (fields + activations) / 1e9,
+        _peak_bytes() / 1e9,
+        torch.cuda.max_memory_allocated() / 1e9 if device.startswith("cuda") else 0.0,
         (parameters * 4 + scores) / 1e9,
         device,
     )
+
+
+def forget_peaks() -> None:
+    """Let the peaks of memory begin here.
+
+    Outside Linux that of a process cannot be set back: it counts what was done before, too.
+    """
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has held."""
+    with suppress(OSError):
+        # Linux: that of getrusage would be of whoever started this process, if that held more.
+        peak = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.M)
+        if peak:
+            return 1024 * int(peak[1])
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak_of_system = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_of_system if sys.platform == "darwin" else 1024 * peak_of_system
 
 
 def _step(trainer: Trainer, rng: np.random.Generator, t: int) -> None:

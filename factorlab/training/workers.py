@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -35,9 +35,29 @@ from factorlab.training.settings import TrainingSettings
 if TYPE_CHECKING:
     from factorlab.training.cluster import RayWorkers
 
-__all__ = ["DataSpec", "Workers", "limit_threads", "open_workers", "pick_device", "worker_count"]
+__all__ = [
+    "DataSpec",
+    "Spec",
+    "Workers",
+    "limit_threads",
+    "open_workers",
+    "pick_device",
+    "worker_count",
+]
 
 POLL_SECONDS = 0.2
+
+
+class Spec(Protocol):
+    """What a process opens its data from, once for all of its jobs; equal ones open the same."""
+
+    def open(self) -> Any:
+        """Return the data that the jobs get."""
+        ...
+
+    def absolute(self) -> Spec:
+        """Return the same with whole paths."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -99,8 +119,10 @@ class Workers:
 
     Parameters
     ----------
-    spec : DataSpec
+    spec : Spec
+        What each process opens its data from, such as a `DataSpec`.
     settings : TrainingSettings
+        `workers`, `threads` and `device` count.
     progress : Progress
 
     Attributes
@@ -114,14 +136,12 @@ class Workers:
     by itself when this process is killed, so that a run started again is alone in its folder.
     """
 
-    def __init__(
-        self, spec: DataSpec, settings: TrainingSettings, progress: Progress = SILENT
-    ) -> None:
+    def __init__(self, spec: Spec, settings: TrainingSettings, progress: Progress = SILENT) -> None:
         self._spec, self._progress = spec, progress
         self.count = worker_count(settings)
         self._threads = settings.threads or (1 if self.count > 1 else 0)
         self._stack = ExitStack()
-        self._data: TrainingData | None = None
+        self._data: Any = None
         self._pool: ProcessPoolExecutor | None = None
         self._messages: Any = None
 
@@ -197,7 +217,7 @@ class Workers:
 
 
 def open_workers(
-    spec: DataSpec,
+    spec: Spec,
     settings: TrainingSettings,
     progress: Progress = SILENT,
     cluster: str | None = None,
@@ -264,7 +284,7 @@ class _Sender:
 _here: dict[str, Any] = {}
 
 
-def _start(spec: DataSpec, threads: int, messages: Any) -> None:
+def _start(spec: Spec, threads: int, messages: Any) -> None:
     """Prepare a worker process."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -109,9 +109,7 @@ def test_what_many_tries_cost(market, table: pd.DataFrame) -> None:
     for _, lines in table.groupby(["pool", "horizon"]):
         np.testing.assert_array_equal(lines["q_value"], benjamini_hochberg(lines["nw_p"]))
     ranking = FactorRanking(store, SETTINGS)
-    for panel in panels:
-        ranking.add(panel)
-    half = [x for (pool, _), x in ranking._excess.items() if pool == "half"]
+    half = [ranking.measure(panel).excess["half"] for panel in panels]
     bar = expected_best_sharpe([x.mean() / x.std(ddof=1) for x in half])
     lines = table[(table["pool"] == "half") & (table["horizon"] == 5)].set_index("factor")
     assert lines.loc["weak", "deflated_sharpe"] == deflated_sharpe(half[1], bar)

@@ -1,11 +1,10 @@
-"""One fetch at a time: two real processes, a killed holder, a number given to another process."""
+"""One fetch at a time: two real processes, a killed holder, what stands beside the lock."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from factorlab.errors import StoreError
-from factorlab.market.lock import alive, begun, exclusive
+from factorlab.market.lock import exclusive
 
 ROOT = Path(__file__).parent.parent.parent
 HOLD = (
@@ -27,21 +26,22 @@ HOLD = (
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-class Heard:
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
+@pytest.fixture
+def lock(tmp_path) -> Path:
+    return tmp_path / "a.fetch.lock"
 
 
 @pytest.fixture
-def holder(tmp_path):
-    """Another process that holds the lock of ``a.fetch`` until its input ends."""
+def beside(tmp_path) -> Path:
+    """Where the holder is named."""
+    return tmp_path / "a.fetch.lock.json"
+
+
+@pytest.fixture
+def holder(lock):
+    """Another process that holds the lock until its input ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "a.fetch.lock")],
+        [sys.executable, "-c", HOLD, str(lock)],
         env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout.readline() == "held\n"
@@ -50,19 +50,18 @@ def holder(tmp_path):
     process.communicate()
 
 
-def test_a_live_holder_is_named_in_one_line(holder, tmp_path) -> None:
-    lock = tmp_path / "a.fetch.lock"
+def test_a_live_holder_is_named_in_one_line(holder, lock, beside) -> None:
     with (
         pytest.raises(StoreError, match=rf"got process {holder.pid} on .*, at it since 20"),
         exclusive(lock, "cache"),
     ):
         pass
-    assert json.loads(lock.read_text())["pid"] == holder.pid  # still the other's
+    assert json.loads(beside.read_text())["pid"] == holder.pid  # still the other's
     holder.communicate("")
-    assert not lock.exists()
+    assert not beside.exists()
     with exclusive(lock, "cache"):
-        assert json.loads(lock.read_text())["pid"] == os.getpid()
-    assert not lock.exists()
+        assert json.loads(beside.read_text())["pid"] == os.getpid()
+    assert not beside.exists()
 
 
 def test_two_fetches_into_one_store(holder, tmp_path) -> None:
@@ -76,65 +75,52 @@ def test_two_fetches_into_one_store(holder, tmp_path) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("factorlab: `cache` must be used by one fetch at a time; got process")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fetch.lock"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fetch.lock", "a.fetch.lock.json"]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
-def test_the_lock_of_a_killed_process_is_broken_with_a_line(holder, tmp_path) -> None:
-    lock, heard = tmp_path / "a.fetch.lock", Heard()
+def test_the_lock_of_a_killed_process_is_free(holder, lock, beside) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert lock.exists() and not alive(holder.pid)
-    with exclusive(lock, "cache", heard):
-        assert json.loads(lock.read_text())["pid"] == os.getpid()
-    (line,) = heard.lines
-    assert line.startswith(
-        f"the lock of a fetch that has ended was broken: process {holder.pid}, 20"
-    )
-    assert list(tmp_path.iterdir()) == []
+    assert json.loads(beside.read_text())["pid"] == holder.pid  # left by the killed one
+    with exclusive(lock, "cache"):
+        assert json.loads(beside.read_text())["pid"] == os.getpid()
+    assert not beside.exists()
 
 
-def test_a_number_given_to_another_process_is_no_holder(tmp_path) -> None:
-    lock, heard = tmp_path / "lock", Heard()
-    mine = {"pid": os.getpid(), "host": socket.gethostname(), "locked": "before"}
-    lock.write_text(json.dumps(mine | {"begun": "of an earlier process"}))
-    with exclusive(lock, "cache", heard):
-        pass
-    assert len(heard.lines) == 1
-    lock.write_text(json.dumps(mine | {"begun": begun(os.getpid())}))
-    with pytest.raises(StoreError, match="one fetch at a time"), exclusive(lock, "cache"):
-        pass
+def test_what_stands_in_the_files_is_no_lock(lock, beside) -> None:
+    lock.write_text('{"pid": 1}')  # an earlier version's, whose process was killed
+    beside.write_text(json.dumps({"pid": os.getpid(), "host": "h", "since": "before"}))
+    with exclusive(lock, "cache"):
+        assert json.loads(beside.read_text())["since"] != "before"
 
 
-def test_another_machine_cannot_be_asked(tmp_path) -> None:
-    lock = tmp_path / "lock"
-    lock.write_text(json.dumps({"pid": 1, "host": "elsewhere.example", "locked": "then"}))
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"pid": 1}'])
+def test_a_holder_that_has_not_said_who_it_is(holder, lock, beside, text) -> None:
+    beside.unlink()
+    if text is not None:
+        beside.write_text(text)
     with (
-        pytest.raises(StoreError, match="process 1 on elsewhere.example"),
+        pytest.raises(StoreError, match="at a time; got another process, by .*; wait for it"),
         exclusive(lock, "cache"),
     ):
         pass
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}'])
-def test_a_lock_that_was_never_finished_is_broken(tmp_path, text) -> None:
-    lock = tmp_path / "lock"
-    lock.write_text(text)
-    with exclusive(lock, "cache"):
-        assert json.loads(lock.read_text())["pid"] == os.getpid()
-    assert not lock.exists()
-
-
-def test_an_error_inside_releases_the_lock(tmp_path) -> None:
-    with pytest.raises(ZeroDivisionError), exclusive(tmp_path / "lock", "cache"):
+def test_an_error_inside_releases_the_lock(lock, beside) -> None:
+    with pytest.raises(ZeroDivisionError), exclusive(lock, "cache"):
         _ = 1 / 0
-    assert not (tmp_path / "lock").exists()
+    assert not beside.exists()
+    with exclusive(lock, "cache"):
+        pass
 
 
-def test_beginnings_tell_processes_apart() -> None:
-    assert begun(os.getpid()) == begun(os.getpid()) is not None
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        assert alive(other.pid) and begun(other.pid) != begun(os.getpid())
-    finally:
-        other.communicate(b"\n")
+def test_one_process_does_not_hold_it_twice(lock) -> None:
+    with (
+        exclusive(lock, "cache"),
+        pytest.raises(StoreError, match=f"got process {os.getpid()} on"),
+        exclusive(lock, "cache"),
+    ):
+        pass
+    with exclusive(lock, "cache"):  # the refused one has let the first one's go on
+        pass

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from factorlab.cli import main
 from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
+from factorlab.training import plan as plan_module
 from factorlab.training.data import TrainingData
+from factorlab.training.fit import Trainer
 from factorlab.training.grid import job_grid
-from factorlab.training.plan import GridPlan, JobPlan, plan_grid
+from factorlab.training.plan import GridPlan, JobPlan, forget_peaks, plan_grid
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from tests.tiny import TinyStore
@@ -20,10 +30,14 @@ SPLITS = [
 ]
 
 
-def test_the_grid_is_counted_and_its_steps_measured() -> None:
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
     store = TinyStore(t=60, n=70)
     windows = WindowSource(store, store.universe, FeatureSettings(look_back=12))
-    data = TrainingData(store, windows, LabelSettings(horizon=5))
+    return TrainingData(store, windows, LabelSettings(horizon=5))
+
+
+def test_the_grid_is_counted_and_its_steps_measured(data) -> None:
     settings = TrainingSettings(
         train_years=2, seeds=(0, 1, 2), day_stride=4, max_epochs=10, patience=2, device="cpu"
     )
@@ -38,9 +52,85 @@ def test_the_grid_is_counted_and_its_steps_measured() -> None:
     assert plan.disk_gb > 8 * 70 * 4 * 6 / 1e9
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets a peak of memory back")
+def test_memory_is_the_most_that_the_steps_held(data, monkeypatch) -> None:
+    settings = TrainingSettings(train_years=2, seeds=(0,), device="cpu")
+    jobs = job_grid([ModelSettings("GRU", "ic")], SPLITS[:1], settings.seeds)
+
+    def measured() -> float:
+        forget_peaks()
+        return plan_grid(jobs, data, settings, workers=1).memory_gb
+
+    step = Trainer.step
+
+    def wasteful(self, t, rng):
+        np.ones(12_500_000)  # 0.1 GB, given back at once
+        return step(self, t, rng)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", wasteful)
+        high = measured()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    plain = measured()  # the peak before is forgotten
+    assert high == pytest.approx(plain + 0.1, abs=0.03)
+    assert plain >= 0.9 * pages * os.sysconf("SC_PAGE_SIZE") / 1e9  # whole, not what a step adds
+
+
+def test_each_system_says_its_peak_in_its_own_unit(monkeypatch) -> None:
+    resource = pytest.importorskip("resource", reason="Windows counts memory by other means")
+    here = plan_module._peak_bytes()
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    monkeypatch.setattr(Path, "read_text", lambda path: "Name: no peak here")
+    there = plan_module._peak_bytes()
+    assert there == (own if sys.platform == "darwin" else 1024 * own)
+    assert 0 < here <= 1.01 * there  # that of the whole life of the process
+
+
+CONFIG = """
+[data]
+store = "{store}"
+[universe]
+look_back = 12
+min_listed_sessions = 20
+[features]
+look_back = 12
+[labels]
+horizon = 5
+[[models]]
+model = "GRU"
+[training]
+train_years = 2
+seeds = [0, 1]
+device = "cpu"
+[evaluation]
+start = "{start}"
+end = "{end}"
+horizons = [5]
+"""
+
+
+def test_a_dry_run_says_what_a_number_of_workers_takes(sim_store, tmp_path) -> None:
+    end = sim_store.dates[-1].item()
+    config, out = tmp_path / "run.toml", tmp_path / "out"
+    words = {"store": sim_store.path.as_posix(), "start": f"{end.year}-01-01", "end": end}
+    config.write_text(CONFIG.format(**words), encoding="utf-8")
+    command = ["run", str(config), "--dry-run", "--out", str(out)]
+    done = CliRunner().invoke(main, [*command, "--workers", "4", "--json"])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    (job,) = plan["jobs"]
+    assert plan["workers"] == 4 and plan["device"] == "cpu" and plan["gpu_memory_gb"] == 0
+    assert plan["hours"][0] == pytest.approx((job["fewest_hours"] + plan["score_hours"]) / 4)
+    assert plan["hours"][1] == pytest.approx((job["most_hours"] + plan["score_hours"]) / 4)
+    done = CliRunner().invoke(main, [*command, "--workers", "1"])
+    assert "1 workers on cpu: " in done.output
+    assert re.search(r"memory \d+\.\d GB a worker as measured", done.output)
+    assert not out.exists()
+
+
 def test_hours_by_hand() -> None:
     jobs = [
         JobPlan("a", 2, 5, 1.0, 1.0, 1.0, 1.0, 4.0),
         JobPlan("b", 2, 5, 1.0, 1.0, 1.0, 2.0, 6.0),
     ]
-    assert GridPlan(jobs, 2, 1.0, 1.0, 1.0, "cpu").hours == (2.0, 5.5)
+    assert GridPlan(jobs, 2, 1.0, 1.0, 0.0, 1.0, "cpu").hours == (2.0, 5.5)
