@@ -18,10 +18,10 @@ import torch
 
 from factorlab.models import parameter_count
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import open_trainer
+from factorlab.training.fit import groups, open_trainer
 from factorlab.training.job import Job
 from factorlab.training.settings import TrainingSettings
-from factorlab.training.trainer import Trainer
+from factorlab.training.trainer import Steps
 
 __all__ = ["GridPlan", "JobPlan", "forget_peaks", "plan_grid"]
 
@@ -41,7 +41,8 @@ class JobPlan:
     steps : int
         Optimiser steps of one epoch, the largest retraining.
     step_seconds, validation_seconds, score_seconds : float
-        Measured: one step, one validation pass, one scored session.
+        Measured: one step (its share, where trainings share their batches), one validation pass,
+        one scored session.
     fewest_hours, most_hours : float
         Of all its trainings on one worker: stopped after ``patience`` + 1 epochs, or all
         ``max_epochs``.
@@ -117,6 +118,7 @@ def plan_grid(
         since `forget_peaks`.
     """
     plans, scoring, parameters, device = [], 0.0, 0, "cpu"
+    parts = groups(jobs, settings, workers)
     splits = {job.split.label: job.split for job in jobs}
     sessions = sum(len(split.score) for split in splits.values())
     for name in dict.fromkeys(job.name for job in jobs):
@@ -124,9 +126,12 @@ def plan_grid(
         job = max(mine, key=lambda j: len(j.split.train))
         own = job.spec.own(settings)
         trainer = open_trainer(job, data, own)
+        (part,) = (part for part in parts if jobs.index(job) in part)
+        together = [trainer, *(open_trainer(jobs[k], data, own) for k in part if jobs[k] != job)]
         days = job.split.train[-TIMED - 1 :]
         rng = np.random.default_rng(0)
-        step = _median(partial(_step, trainer, rng), days)
+        take = Steps(together).step if len(together) > 1 else trainer.step
+        step = _median(partial(_step, take, rng), days) / len(together)
         whole = _median(trainer.score, job.split.validation[-TIMED - 1 :])
         steps = math.ceil(len(job.split.train) / own.day_stride)
         validation = whole * math.ceil(len(job.split.validation) / own.validation_stride)
@@ -187,8 +192,8 @@ def _peak_bytes() -> int:
     return peak_of_system if sys.platform == "darwin" else 1024 * peak_of_system
 
 
-def _step(trainer: Trainer, rng: np.random.Generator, t: int) -> None:
-    trainer.step(t, rng)
+def _step(take: Callable[..., object], rng: np.random.Generator, t: int) -> None:
+    take(t, rng)
 
 
 def _median(call: Callable[[int], object], sessions: npt.NDArray[np.intp]) -> float:

@@ -27,7 +27,7 @@ from factorlab.training.settings import TrainingSettings
 from factorlab.training.weights import made_of
 from factorlab.training.workers import pick_device
 
-__all__ = ["Trainer", "check_key", "run_epoch"]
+__all__ = ["Steps", "Trainer", "check_key", "run_epoch"]
 
 Labels = npt.NDArray[np.float64]
 
@@ -266,21 +266,43 @@ def run_epoch(trainers: Sequence[Trainer], tick: Tick) -> None:
         trainer.end_epoch(mine, score)
 
 
-class _Steps:
-    """One optimiser step of each training, one after the other."""
+class Steps:
+    """Optimiser steps of trainings that share their batches.
+
+    Parameters
+    ----------
+    trainers : sequence of Trainer
+        As for `run_epoch`.
+
+    Notes
+    -----
+    On CUDA they are stepped as one (`BatchedSteps`), else one after the other. The trainers have
+    their weights again after `close`.
+    """
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = trainers
+        several, on_gpu = len(trainers) > 1, trainers[0].device.type == "cuda"
+        stacks = several and on_gpu and BatchedSteps.takes(trainers)
+        self._stacked = BatchedSteps(trainers) if stacks else None
 
-    def step(self, batch: Batch, labels: Sequence[Labels]) -> list[torch.Tensor]:
-        """Take the steps and return the losses."""
-        return [
-            trainer.learn(batch, label)
-            for trainer, label in zip(self._trainers, labels, strict=True)
-        ]
+    def step(self, t: int, rng: np.random.Generator) -> list[torch.Tensor] | None:
+        """Take a step of each on session `t`; return the losses, None for too few stocks."""
+        lead, others = self._trainers[0], self._trainers[1:]
+        drawn = lead.draw(t, rng)
+        if drawn is None:
+            return None
+        columns, label = drawn
+        labels = [label, *(o.data.label(t, o.job.loss)[columns] for o in others)]
+        batch = lead.batch(t, columns)
+        if self._stacked is not None:
+            return self._stacked.step(batch, labels)
+        return [one.learn(batch, own) for one, own in zip(self._trainers, labels, strict=True)]
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Give the weights back."""
+        if self._stacked is not None:
+            self._stacked.close()
 
 
 def _train(trainers: Sequence[Trainer], tick: Tick) -> list[list[float]]:
@@ -288,17 +310,13 @@ def _train(trainers: Sequence[Trainer], tick: Tick) -> list[list[float]]:
     lead = trainers[0]
     for trainer in trainers:
         trainer.model.train()
-    batched = len(trainers) > 1 and lead.device.type == "cuda" and BatchedSteps.takes(trainers)
-    steps = BatchedSteps(trainers) if batched else _Steps(trainers)
+    steps = Steps(trainers)
     rng, note = lead.generator(lead.epoch), lead.note()
     losses: list[list[torch.Tensor]] = []
     for t in lead.days(lead.epoch).tolist():
-        drawn = lead.draw(t, rng)
-        if drawn is not None:
-            columns, label = drawn
-            labels = [label]
-            labels += [lead.data.label(t, other.job.loss)[columns] for other in trainers[1:]]
-            losses.append(steps.step(lead.batch(t, columns), labels))
+        taken = steps.step(t, rng)
+        if taken is not None:
+            losses.append(taken)
         tick(1, note)
     steps.close()
     # Read here and not step by step: a GPU would wait for each.

@@ -17,11 +17,11 @@ from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
 from factorlab.training import plan as plan_module
 from factorlab.training.data import TrainingData
-from factorlab.training.fit import Trainer
 from factorlab.training.grid import job_grid
 from factorlab.training.plan import GridPlan, JobPlan, forget_peaks, plan_grid
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
+from factorlab.training.trainer import Trainer
 from tests.tiny import TinyStore
 
 SPLITS = [
@@ -50,6 +50,27 @@ def test_the_grid_is_counted_and_its_steps_measured(data) -> None:
     assert min(first.step_seconds, first.score_seconds, plan.score_hours, plan.memory_gb) > 0
     assert plan.device == "cpu"
     assert plan.disk_gb > 8 * 70 * 4 * 6 / 1e9
+
+
+def test_a_step_of_trainings_that_share_their_batches_is_one_of_all_of_them(
+    data, monkeypatch
+) -> None:
+    settings = TrainingSettings(
+        train_years=2, seeds=(0, 1, 2), max_epochs=10, patience=2, device="cpu", shared_batches=True
+    )
+    models = [ModelSettings("GRU", "ic"), ModelSettings("GRU", "mse")]
+    jobs = job_grid(models, SPLITS, settings.seeds)
+    stepped: list[tuple[str, int]] = []
+    learn = Trainer.learn
+    monkeypatch.setattr(
+        Trainer,
+        "learn",
+        lambda self, *a: (stepped.append((self.job.name, self.job.seed)), learn(self, *a))[1],
+    )
+    plan = plan_grid(jobs, data, settings, workers=1)
+    assert [(job.name, job.trainings) for job in plan.jobs] == [("GRU-IC", 6), ("GRU-MSE", 6)]
+    # For either name: each of the six of a retraining, as often as a step is timed.
+    assert len(stepped) == 2 * 6 * (plan_module.TIMED + 1) and len(set(stepped)) == 6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets a peak of memory back")
