@@ -1,17 +1,18 @@
 """Publish finished runs beside the report: weights, tables, claims, and the page README.md.
 
-    python reports/reproduction/publish.py runs/report_cpu runs/beyond_cpu runs/inputs runs/effort
+    python reports/reproduction/publish.py runs/report_cpu runs/beyond_cpu \
+        runs/inputs runs/effort runs/settings --stand-ins runs/tuning/frontier
 
-The first run has the report's four pairs, the second what beats them; the others are studies. What
-is copied are trained weights and results, never market data. README.md says what was measured; no
-figure in it is written by hand.
+The first run has the report's four pairs, the second what beats them; the others are studies, and
+a frontier of what stands in for index weights. What is copied are trained weights and results,
+never market data. README.md says what was measured; no figure in it is written by hand.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ TARGET_RATIO, TARGET_EXCESS = 0.9, 0.30
 EXHIBITS = ("05", "06", "07", "08", "09", "10", "12", "13", "16", "19", "22", "26")
 
 
-def main(report: Path, beyond: Path, studies: Sequence[Path]) -> None:
+def main(report: Path, beyond: Path, studies: Sequence[Path], stand_ins: Path | None) -> None:
     """Copy what is published and write the page."""
     for run in (report, beyond):
         copy_run(run, HERE / run.name)
@@ -46,6 +47,8 @@ def main(report: Path, beyond: Path, studies: Sequence[Path]) -> None:
     }
     for name, frame in parts.items():
         frame.to_csv(HERE / f"{name}.csv", index=False, lineterminator="\n")
+    if stand_ins is not None:
+        shutil.copyfile(stand_ins / "frontier.csv", HERE / "studies" / "stand_ins.csv")
     page = readme(report, beyond, studies, parts)
     (HERE / "README.md").write_text(page, encoding="utf-8", newline="\n")
 
@@ -302,7 +305,8 @@ def readme(
             },
         ),
         "",
-        *_why(studies),
+        *_why_mse(studies),
+        *_what_helps(studies),
         "## What the report says of its models",
         "",
         _markdown(
@@ -366,7 +370,9 @@ def readme(
             f" {about_study['first_signal']} to {about_study['last_signal']}, every"
             f" {about_study['stride']}th session, all shares, 10 sessions. Means and standard"
             " deviations of the seeds; the difference is that of the seeds' ensembles, with its"
-            " 95 % block-bootstrap interval.",
+            " 95 % block-bootstrap interval. `top excess`: what the best twentieth by the ensemble"
+            " earned a year beyond the pool's mean, without costs and trading rules; `corr`: mean"
+            " correlation of the ensemble with a style.",
             "",
             _markdown(
                 pd.read_csv(study / "study.csv"),
@@ -380,9 +386,16 @@ def readme(
                     "difference": "+.4f",
                     "difference_low": "+.4f",
                     "difference_high": "+.4f",
+                    "top_excess": ".1%",
+                    "top_difference": "+.1%",
+                    "top_difference_low": "+.1%",
+                    "top_difference_high": "+.1%",
+                    "corr_SIZE": "+.2f",
+                    "corr_RESVOL": "+.2f",
                 },
             ),
         ]
+    lines += _stand_ins()
     lines += ["", "## Printed tables beside ours", ""]
     lines += [
         "`within` of the difference lies within sampling error; `outside` what is left beyond it is"
@@ -393,23 +406,76 @@ def readme(
     return "\n".join(lines) + "\n"
 
 
-def _why(studies: Sequence[Path]) -> list[str]:
+def _why_mse(studies: Sequence[Path]) -> list[str]:
     """Say what the weights of the MSE cost, where a study has measured it."""
     plain = "GRU-MSE, without its weights"
     for study in studies:
         frame = pd.read_csv(study / "study.csv").set_index("variant")
         if plain in frame.index:
-            row, usual = frame.loc[plain], frame.loc["GRU-MSE"]
+            row, usual, ic = frame.loc[plain], frame.loc["GRU-MSE"], frame.loc["GRU-IC"]
             return [
                 f"Why the MSE pairs fall short: on the tuning years GRU-MSE has a RankIC of"
                 f" {usual['rank_ic']:.4f} (RankICIR {usual['rank_icir']:.2f}) with the weights of"
                 f" its loss, and {row['rank_ic']:.4f} ({row['rank_icir']:.2f}) without them; the"
                 f" ensembles differ by {row['difference']:+.4f} ({row['difference_low']:+.4f} to"
-                f" {row['difference_high']:+.4f}). The weights follow the long side, which costs"
-                " the ranking.",
+                f" {row['difference_high']:+.4f}). The weighted loss is least where the score is"
+                " E[w·y] / E[w], and a stock with wide returns has more of the labels that weigh"
+                " more, of whatever mean: the weights ask for volatile stocks, which the ranking"
+                f" avoids. Correlation with RESVOL: {usual['corr_RESVOL']:+.2f} with the weights,"
+                f" {row['corr_RESVOL']:+.2f} without, {ic['corr_RESVOL']:+.2f} of GRU-IC.",
                 "",
             ]
     return []
+
+
+def _what_helps(studies: Sequence[Path]) -> list[str]:
+    """Say which variants of GRU-IC gained beyond sampling error, and which lost."""
+    frames = [pd.read_csv(study / "study.csv") for study in studies]
+    frame = pd.concat(frames).drop_duplicates("variant")
+    mine = frame[frame["reference"] == "GRU-IC"]
+    mine = mine[~mine["variant"].str.contains("MSE|DecompGRU")]
+    lines = []
+    for what, key, form in (
+        ("RankIC", "difference", "+.4f"),
+        ("the top twentieth's excess a year", "top_difference", "+.1%"),
+    ):
+        said = []
+        for word, sure in (
+            ("gained", mine[f"{key}_low"] > 0),
+            ("lost", mine[f"{key}_high"] < 0),
+        ):
+            rows = mine[sure].sort_values(key, ascending=word == "lost")
+            names = ", ".join(f"{r['variant']} ({r[key]:{form}})" for _, r in rows.iterrows())
+            said.append(f"{word}: {names or 'none'}")
+        lines.append(f"- {what} {'; '.join(said)}.")
+    return [
+        f"What else RankIC, RankICIR and the top group might lack was tested on the tuning years,"
+        f" {len(mine)} variants of GRU-IC one by one (the studies below). Beyond sampling error,",
+        "",
+        *lines,
+        "",
+    ]
+
+
+def _stand_ins() -> list[str]:
+    """Return what other weights of the indices would have given, where that was measured."""
+    path = HERE / "studies" / "stand_ins.csv"
+    if not path.exists():
+        return []
+    columns = {"stand_in": "", "pool": "", "excess_return": ".2%", "tracking_error": ".2%"}
+    columns |= {"information_ratio": ".2f", "excess_max_drawdown": ".2%"}
+    columns |= {"two_way_turnover": ".3f"}
+    return [
+        "",
+        "## What stands in for index weights",
+        "",
+        "`factorlab frontier configs/tuning.toml --vary stand_in=float,banded,total,equal`:"
+        " indices enhanced with GRU-IC on the tuning years, net of cost, with the members' weights"
+        " by float capitalisation, by the float ratio raised to CSI's bands, by total"
+        " capitalisation, and all alike.",
+        "",
+        _markdown(pd.read_csv(path), columns),
+    ]
 
 
 def _years(studied: Iterable[dict]) -> str:
@@ -452,6 +518,10 @@ def _cell(value: object, form: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit("usage: publish.py REPORT_RUN BEYOND_RUN [STUDY ...]")
-    main(Path(sys.argv[1]), Path(sys.argv[2]), [Path(a) for a in sys.argv[3:]])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("report", type=Path, help="run of the four pairs")
+    parser.add_argument("beyond", type=Path, help="run of what beats them")
+    parser.add_argument("studies", type=Path, nargs="*")
+    parser.add_argument("--stand-ins", type=Path, help="folder of that frontier")
+    given = parser.parse_args()
+    main(given.report, given.beyond, given.studies, given.stand_ins)
