@@ -14,6 +14,7 @@ from factorlab.report.exhibit import Exhibit, csv_stem
 from factorlab.report.figures import Drawing, Legend
 from factorlab.report.inputs import Inputs
 from factorlab.report.names import CAPTIONS, SIMULATED
+from factorlab.report.plots import EpochPanel, epoch_plot
 from factorlab.report.svg import INK, MUTED, WARN, colour, drawing, to_svg
 from factorlab.report.tables import Chart, Table, columns_for
 
@@ -21,6 +22,10 @@ __all__ = ["curve_points", "training_exhibit"]
 
 _A_ROW = 5  # retrainings beside each other
 _WIDTH = 10.0
+_WORDS = {
+    "training_loss": ("训练损失", "training loss"),
+    "validation_rank_ic": ("验证RankIC", "validation RankIC"),
+}
 _DASHES = ((0, ()), (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 
 
@@ -94,6 +99,7 @@ def _draw(prefix: str, label: str, model: str, points: pd.DataFrame, inputs: Inp
     bands = [retrains[k : k + _A_ROW] for k in range(0, len(retrains), _A_ROW)]
     above = 0.4 + 0.2 * inputs.run.simulated
     height = above + 0.15 + 2.75 * len(bands)
+    panels = []
     with drawing():
         figure = Figure(figsize=(_WIDTH, height))
         grid = figure.add_gridspec(
@@ -106,21 +112,21 @@ def _draw(prefix: str, label: str, model: str, points: pd.DataFrame, inputs: Inp
             wspace=0.12,
         )
         for b, band in enumerate(bands):
-            for panel, key in enumerate(("training_loss", "validation_rank_ic")):
+            for panel, key in enumerate(_WORDS):
                 first = None
                 for c, retrain in enumerate(band):
                     axes = figure.add_subplot(grid[2 * b + panel, c], sharey=first)
                     first = first or axes
                     mine = points[points["retrain"] == retrain]
                     _lines(axes, mine, key, seeds, colour(inputs.colour(model)))
+                    panels.append(_values(axes, mine, key, str(retrain)))
                     if panel == 0:
                         axes.set_title(str(retrain), fontsize=8, loc="left", color=INK)
                         axes.tick_params(labelbottom=False)
                     if c:
                         axes.tick_params(labelleft=False)
                     else:
-                        words = ("训练损失\ntraining loss", "验证RankIC\nvalidation RankIC")
-                        axes.set_ylabel(words[panel])
+                        axes.set_ylabel("\n".join(_WORDS[key]))
                     if panel == 1 and b == len(bands) - 1:
                         axes.set_xlabel("轮 epoch")
         if inputs.run.simulated:
@@ -134,7 +140,18 @@ def _draw(prefix: str, label: str, model: str, points: pd.DataFrame, inputs: Inp
         tone = inputs.colour(model)
         legend = [Legend(model, tone, mark="line")]
         legend.append(Legend("保留的一轮 epoch kept", tone, mark="point"))
-        return Drawing(to_svg(figure, prefix, label), tuple(legend))
+        plot = epoch_plot(figure, panels, tone)
+        return Drawing(to_svg(figure, prefix, label), tuple(legend), plot=plot)
+
+
+def _values(axes: Axes, points: pd.DataFrame, key: str, retrain: str) -> EpochPanel:
+    """Return the numbers of one panel, by seed."""
+    zh, en = _WORDS[key]
+    curves = {
+        f"seed {seed}": (mine["epoch"].to_numpy(), mine[key].to_numpy(float))
+        for seed, mine in points.groupby("seed", sort=False)
+    }
+    return EpochPanel(axes, (f"轮 · {retrain} {zh}", f"epoch · {retrain} {en}"), curves)
 
 
 def _lines(axes: Axes, points: pd.DataFrame, key: str, seeds: Sequence[object], tone: str) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from factorlab.report.names import label_parts, pool_label
 
-__all__ = ["Panel", "bar_plot", "curve_plot", "packed"]
+__all__ = ["EpochPanel", "Panel", "bar_plot", "curve_plot", "epoch_plot", "packed"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -147,6 +147,55 @@ def bar_plot(
             for name, (tone, values) in series.items()
         ],
         "lines": [[_words(name), round(100 * v, 3)] for name, v in lines if math.isfinite(v)],
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class EpochPanel:
+    """One pair of axes whose curves go over epochs.
+
+    Attributes
+    ----------
+    axes : Axes
+    words : (str, str)
+        What the curves are, Chinese and English, for the text of a value.
+    curves : dict of str to (ndarray, ndarray)
+        By name: epochs from 1 on, and values.
+    """
+
+    axes: Axes
+    words: tuple[str, str]
+    curves: dict[str, tuple[npt.NDArray[np.integer[Any]], Floats]]
+
+
+def epoch_plot(figure: Figure, panels: Sequence[EpochPanel], colour: str) -> dict[str, Any]:
+    """Return names and panels of learning curves; all have one colour.
+
+    Returns
+    -------
+    dict
+        ``n`` most epochs, ``s`` name and colour of each curve, ``p`` panels: box, limits, and ``v``
+        a list of values for each name, None where there is none.
+    """
+    names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    last = max(int(x[-1]) for panel in panels for x, _ in panel.curves.values())
+    out = []
+    for panel in panels:
+        values = []
+        for name in names:
+            whole = np.full(last, np.nan)
+            if name in panel.curves:
+                epochs, own = panel.curves[name]
+                whole[epochs - 1] = own
+            values.append([float(f"{v:.4g}") if math.isfinite(v) else None for v in whole.tolist()])
+        x = [round(x, 2) for x in panel.axes.get_xlim()]
+        out.append({**_frame(panel.axes), "title": list(panel.words), "x": x, "v": values})
+    return {
+        "kind": "epochs",
+        "h": round(float(figure.get_figheight()) * _POINTS, 2),
+        "n": last,
+        "s": [[name, colour] for name in names],
+        "p": out,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import re
@@ -26,8 +27,17 @@ MODELS = ["GRU-IC", "GRU-MSE", "DecompGRU-IC", "a_factor_with_a_very_long_name_"
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    tables = synthetic_tables(MODELS)
-    return build_report(synthetic_run(MODELS, simulated=True), tables, folder / "report")
+    run = synthetic_run(MODELS, simulated=True)
+    rng = np.random.default_rng(3)
+    curves = [
+        [
+            {"epoch": k, "loss": a, "validation_loss": b, "rank_ic": c}
+            for k, (a, b, c) in enumerate(rng.normal(0.1, 0.05, (12, 3)).tolist())
+        ]
+        for _ in range(len(run.training))
+    ]
+    run = dataclasses.replace(run, training=run.training.assign(curve=curves))
+    return build_report(run, synthetic_tables(MODELS), folder / "report")
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +174,34 @@ def test_a_curve_tells_its_values_by_arrow_keys(wide, index):
     assert wide.page.locator("#exhibit-15 .tip").is_visible()
     wide.page.keyboard.press("Escape")
     assert not wide.page.locator("#exhibit-15 .tip").is_visible()
+
+
+def test_a_learning_curve_tells_its_values(wide, index):
+    points = pd.read_csv(index.parent / "exhibit_t.csv", encoding="utf-8-sig")
+    model = MODELS[0]
+    own = points[points["factor"] == model]
+    plot = wide.page.locator("#exhibit-t .plot").first
+    plot.focus()
+    panels = [
+        (retrain, key, words)
+        for key, words in (
+            ("training_loss", "training loss"),
+            ("validation_rank_ic", "validation RankIC"),
+        )
+        for retrain in sorted(set(own["retrain"]))
+    ]
+    wide.page.keyboard.press("End")
+    for retrain, key, words in panels:
+        text = plot.get_attribute("aria-valuetext")
+        epoch = int(text.split()[0])
+        row = own[(own["retrain"] == retrain) & (own["epoch"] == epoch)]
+        assert f"epoch · {retrain} {words}" in text, text
+        for seed, value in zip(row["seed"], row[key], strict=True):
+            assert abs(_value(text, f"seed {seed}") - value) <= 6e-5, text
+        wide.page.keyboard.press("ArrowDown")
+    wide.page.keyboard.press("ArrowLeft")
+    assert int(plot.get_attribute("aria-valuetext").split()[0]) == own["epoch"].max() - 1
+    wide.page.keyboard.press("Escape")
 
 
 def test_a_year_of_a_curve_starts_at_one_and_ends_at_that_years_excess(wide, index):

@@ -265,9 +265,37 @@
     this.ends = function () { return null; };
   }
 
+  // Learning curves: as they are drawn, whatever is filtered; values of one panel at one epoch.
+  function Epochs(plot) {
+    var view = plot.p.map(function (p) { return copy(p); });
+    this.years = [];
+    this.size = plot.n;
+    this.draw = function () { return plot.h; };
+    this.panels = function () { return view; };
+    this.panelAt = function (x, y) {
+      return view.findIndex(function (p) { return x >= p.b[0] && x <= p.b[2] && y >= p.b[1] - 8 && y <= p.b[3] + 8; });
+    };
+    function x(p, epoch) { return p.b[0] + (p.b[2] - p.b[0]) * (epoch - p.x[0]) / (p.x[1] - p.x[0]); }
+    this.near = function (at, panel) {
+      var p = view[panel], epoch = p.x[0] + (p.x[1] - p.x[0]) * (at - p.b[0]) / (p.b[2] - p.b[0]);
+      return Math.max(0, Math.min(plot.n - 1, Math.round(epoch) - 1));
+    };
+    this.range = function () { return [0, plot.n - 1]; };
+    this.read = function (i, active) {
+      var p = view[active], at = x(p, i + 1), marks = [{ line: [at, p.b[1], p.b[3]] }], rows = [];
+      p.v.forEach(function (values, k) {
+        if (typeof values[i] !== "number") { return; }
+        marks.push({ dot: [at, p.at(values[i])], colour: plot.s[k][1] });
+        rows.push({ name: plot.s[k][0], colour: plot.s[k][1], cells: [values[i].toFixed(4)] });
+      });
+      return { head: String(i + 1), title: p.title, rows: rows, marks: marks };
+    };
+    this.ends = function () { return null; };
+  }
+
   function start(box) {
     var plot = JSON.parse(box.dataset.plot), svg = box.querySelector("svg"), figure = box.closest("figure");
-    var model = plot.kind === "curves" ? new Curves(plot) : new Bars(plot);
+    var model = new { curves: Curves, bars: Bars, epochs: Epochs }[plot.kind](plot);
     var caption = figure.querySelector("figcaption").id, again = add(svg, "g", { "class": "again" }), over = add(svg, "g", { "class": "over" });
     var tip = html(box, "div", "tip"), at = -1, panel = 0, own = null, drag = null, note = null, buttons = [];
     tip.hidden = true;
