@@ -151,7 +151,7 @@ def _values(axes: Axes, points: pd.DataFrame, key: str, retrain: str) -> EpochPa
         f"seed {seed}": (mine["epoch"].to_numpy(), mine[key].to_numpy(float))
         for seed, mine in points.groupby("seed", sort=False)
     }
-    return EpochPanel(axes, (f"轮 · {retrain} {zh}", f"epoch · {retrain} {en}"), curves)
+    return EpochPanel(axes, retrain, (f"轮，{zh}", f"epoch, {en}"), curves)
 
 
 def _lines(axes: Axes, points: pd.DataFrame, key: str, seeds: Sequence[object], tone: str) -> None:

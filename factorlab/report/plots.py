@@ -157,6 +157,8 @@ class EpochPanel:
     Attributes
     ----------
     axes : Axes
+    head : str
+        Which training, whatever the language.
     words : (str, str)
         What the curves are, Chinese and English, for the text of a value.
     curves : dict of str to (ndarray, ndarray)
@@ -164,6 +166,7 @@ class EpochPanel:
     """
 
     axes: Axes
+    head: str
     words: tuple[str, str]
     curves: dict[str, tuple[npt.NDArray[np.integer[Any]], Floats]]
 
@@ -174,8 +177,8 @@ def epoch_plot(figure: Figure, panels: Sequence[EpochPanel], colour: str) -> dic
     Returns
     -------
     dict
-        ``n`` most epochs, ``s`` name and colour of each curve, ``p`` panels: box, limits, and ``v``
-        a list of values for each name, None where there is none.
+        ``n`` most epochs, ``s`` name and colour of each curve, ``p`` panels: box, limits, words, and
+        ``v`` a list of values for each name, None where there is none.
     """
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
     last = max(int(x[-1]) for panel in panels for x, _ in panel.curves.values())
@@ -189,7 +192,8 @@ def epoch_plot(figure: Figure, panels: Sequence[EpochPanel], colour: str) -> dic
                 whole[epochs - 1] = own
             values.append([float(f"{v:.4g}") if math.isfinite(v) else None for v in whole.tolist()])
         x = [round(x, 2) for x in panel.axes.get_xlim()]
-        out.append({**_frame(panel.axes), "title": list(panel.words), "x": x, "v": values})
+        words = {"head": panel.head, "title": list(panel.words)}
+        out.append({**_frame(panel.axes), **words, "x": x, "v": values})
     return {
         "kind": "epochs",
         "h": round(float(figure.get_figheight()) * _POINTS, 2),

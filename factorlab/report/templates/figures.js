@@ -288,7 +288,7 @@
         marks.push({ dot: [at, p.at(values[i])], colour: plot.s[k][1] });
         rows.push({ name: plot.s[k][0], colour: plot.s[k][1], cells: [values[i].toFixed(4)] });
       });
-      return { head: String(i + 1), title: p.title, rows: rows, marks: marks };
+      return { head: p.head + " · " + (i + 1), title: p.title, rows: rows, marks: marks };
     };
     this.ends = function () { return null; };
   }
