@@ -177,8 +177,8 @@ def epoch_plot(figure: Figure, panels: Sequence[EpochPanel], colour: str) -> dic
     Returns
     -------
     dict
-        ``n`` most epochs, ``s`` name and colour of each curve, ``p`` panels: box, limits, words, and
-        ``v`` a list of values for each name, None where there is none.
+        ``n`` most epochs, ``s`` name and colour of each curve, ``p`` panels: box, limits,
+        words, and ``v`` a list of values for each name, None where there is none.
     """
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
     last = max(int(x[-1]) for panel in panels for x, _ in panel.curves.values())
