@@ -1,11 +1,13 @@
 """Publish finished runs beside the report: weights, tables, claims, and the page README.md.
 
-    python reports/reproduction/publish.py runs/report_cpu runs/beyond_cpu \
-        runs/inputs runs/effort runs/settings --stand-ins runs/tuning/frontier
+    python reports/reproduction/publish.py runs/report_cpu \
+        --beyond runs/alpha360_cpu runs/beyond_cpu \
+        --studies runs/inputs runs/effort runs/settings --stand-ins runs/tuning/frontier
 
-The first run has the report's four pairs, the second what beats them; the others are studies, and
-a frontier of what stands in for index weights. What is copied are trained weights and results,
-never market data. README.md says what was measured; no figure in it is written by hand.
+The first run has the report's four pairs; runs of the same protocol that change something stand
+beside it, studies say what was chosen and why, a frontier what stands in for index weights does.
+What is copied are trained weights and results, never market data. README.md says what was measured;
+no figure in it is written by hand.
 """
 
 from __future__ import annotations
@@ -31,9 +33,40 @@ TARGET_RATIO, TARGET_EXCESS = 0.9, 0.30
 EXHIBITS = ("05", "06", "07", "08", "09", "10", "12", "13", "16", "19", "22", "26")
 
 
-def main(report: Path, beyond: Path, studies: Sequence[Path], stand_ins: Path | None) -> None:
+_PAIR_COLUMNS = {
+    "factor": "",
+    "rank_ic": ".4f",
+    "low": ".4f",
+    "high": ".4f",
+    "seeds_mean": ".4f",
+    "seeds_std": ".4f",
+    "printed_rank_ic": ".3f",
+    "target_reduced": ".3f",
+    "rank_ic_reached": "",
+    "rank_icir": ".3f",
+    "icir_seeds_std": ".3f",
+    "printed_rank_icir": ".2f",
+    "rank_icir_reached": "",
+    "top_annual_excess": ".1%",
+    "printed_top_annual_excess": ".1%",
+    "top_reached": "",
+}
+
+_CLAIM_COLUMNS = {
+    "claim": "",
+    "measured": "",
+    "value": ".4f",
+    "low": ".4f",
+    "high": ".4f",
+    "answer": "",
+}
+
+
+def main(
+    report: Path, beyond: Sequence[Path], studies: Sequence[Path], stand_ins: Path | None
+) -> None:
     """Copy what is published and write the page."""
-    for run in (report, beyond):
+    for run in (report, *beyond):
         copy_run(run, HERE / run.name)
     for study in studies:
         (HERE / "studies").mkdir(exist_ok=True)
@@ -42,9 +75,12 @@ def main(report: Path, beyond: Path, studies: Sequence[Path], stand_ins: Path | 
     parts = {
         "pairs": pairs(report),
         "claims": claims(report),
-        "beyond": against(report, beyond),
+        "beyond": pd.concat([against(report, run) for run in beyond], ignore_index=True),
         "ensemble": ensemble(report),
     }
+    # Runs of the same four pairs under another setting.
+    for run in filter(has_pairs, beyond):
+        parts |= {f"pairs_{run.name}": pairs(run), f"claims_{run.name}": claims(run)}
     for name, frame in parts.items():
         frame.to_csv(HERE / f"{name}.csv", index=False, lineterminator="\n")
     if stand_ins is not None:
@@ -69,6 +105,11 @@ def copy_run(run: Path, out: Path) -> None:
         _copy(run / "report" / f"{name}.csv", out / "tables")
     for name in ("ic_summary", "ic_bootstrap", "ic_yearly", "seed_dispersion"):
         _copy(run / "tables" / f"{name}.csv", out / "tables")
+
+
+def has_pairs(run: Path) -> bool:
+    """Whether a run has the report's four pairs."""
+    return set(PAIRS) <= set(table(run, "ic_summary")["factor"])
 
 
 def _copy(file: Path, folder: Path) -> None:
@@ -202,7 +243,7 @@ def against(report: Path, beyond: Path) -> pd.DataFrame:
         for other in ("DecompGRU-IC", "GRU-IC"):
             x, y = daily(beyond, name).align(daily(report, other), join="inner")
             gap = bootstrap_difference(x, y, 10).mean
-            row: dict[str, object] = {"factor": name, "against": other}
+            row: dict[str, object] = {"run": beyond.name, "factor": name, "against": other}
             row |= {"difference": gap.value, "low": gap.low, "high": gap.high}
             for metric in ("rank_ic", "rank_icir"):
                 a, b = _seeds(ours, name, metric, "s"), _seeds(theirs, other, metric, "s")
@@ -242,7 +283,7 @@ def ensemble(run: Path) -> pd.DataFrame:
 
 
 def readme(
-    report: Path, beyond: Path, studies: Sequence[Path], parts: dict[str, pd.DataFrame]
+    report: Path, beyond: Sequence[Path], studies: Sequence[Path], parts: dict[str, pd.DataFrame]
 ) -> str:
     """Return the page."""
     about = json.loads((report / "run.json").read_text(encoding="utf-8"))
@@ -260,7 +301,10 @@ def readme(
         f"- `factorlab run configs/{report.name}.toml`: {len(about['training'])} trainings (four"
         f" pairs, seeds {', '.join(map(str, training['seeds']))}, retrained"
         f" {', '.join(retrains)}), scored and tested on {span['start']} to {span['end']}.",
-        f"- `factorlab run configs/{beyond.name}.toml`: what beats them, on the same protocol.",
+        *(
+            f"- `factorlab run configs/{run.name}.toml`: the same protocol, {_title(run)}."
+            for run in beyond
+        ),
         f"- Data hash `{about['hashes'].get('store', '')}`.",
         f"- Tuning years: {_years(studied)}. Test years: {span['start'][:4]} to {span['end'][:4]}."
         " `factorlab study` refuses a span that reaches into the test years of its base.",
@@ -270,7 +314,7 @@ def readme(
         "```",
         *(
             f"factorlab run configs/{run.name}.toml --models reports/reproduction/{run.name}/models"
-            for run in (report, beyond)
+            for run in (report, *beyond)
         ),
         "```",
         "",
@@ -283,53 +327,46 @@ def readme(
         "RankIC of the seeds' ensemble with its 95 % block-bootstrap interval, mean and standard"
         " deviation of the single seeds, and the targets.",
         "",
-        _markdown(
-            parts["pairs"],
-            {
-                "factor": "",
-                "rank_ic": ".4f",
-                "low": ".4f",
-                "high": ".4f",
-                "seeds_mean": ".4f",
-                "seeds_std": ".4f",
-                "printed_rank_ic": ".3f",
-                "target_reduced": ".3f",
-                "rank_ic_reached": "",
-                "rank_icir": ".3f",
-                "icir_seeds_std": ".3f",
-                "printed_rank_icir": ".2f",
-                "rank_icir_reached": "",
-                "top_annual_excess": ".1%",
-                "printed_top_annual_excess": ".1%",
-                "top_reached": "",
-            },
-        ),
+        _markdown(parts["pairs"], _PAIR_COLUMNS),
         "",
+        *(
+            line
+            for run in beyond
+            if f"pairs_{run.name}" in parts
+            for line in (
+                f"The same of `configs/{run.name}.toml`, {_title(run)}:",
+                "",
+                _markdown(parts[f"pairs_{run.name}"], _PAIR_COLUMNS),
+                "",
+            )
+        ),
         *_why_mse(studies),
         *_what_helps(studies),
         "## What the report says of its models",
         "",
-        _markdown(
-            parts["claims"],
-            {
-                "claim": "",
-                "measured": "",
-                "value": ".4f",
-                "low": ".4f",
-                "high": ".4f",
-                "answer": "",
-            },
-        ),
+        _markdown(parts["claims"], _CLAIM_COLUMNS),
         "",
+        *(
+            line
+            for run in beyond
+            if f"claims_{run.name}" in parts
+            for line in (
+                f"The same of `configs/{run.name}.toml`, {_title(run)}:",
+                "",
+                _markdown(parts[f"claims_{run.name}"], _CLAIM_COLUMNS),
+                "",
+            )
+        ),
         "## Beyond the report",
         "",
-        "Chosen on the tuning years alone (`configs/studies/inputs.toml`). It beats where the mean"
-        " of the seeds lies more than two pooled seed standard deviations above, in RankIC and in"
+        "Chosen on the tuning years alone (the studies below). A factor beats where the mean of the"
+        " seeds lies more than two pooled seed standard deviations above, in RankIC and in"
         " RankICIR, and the interval of the paired daily difference lies above 0.",
         "",
         _markdown(
             parts["beyond"],
             {
+                "run": "",
                 "factor": "",
                 "against": "",
                 "rank_ic_seed_mean": ".4f",
@@ -478,6 +515,12 @@ def _stand_ins() -> list[str]:
     ]
 
 
+def _title(run: Path) -> str:
+    """Return what a run says it is."""
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    return str(about["title"]).partition(",")[0]
+
+
 def _years(studied: Iterable[dict]) -> str:
     spans = sorted({(s["start"][:4], s["end"][:4]) for s in studied})
     return ", ".join(f"{a} to {b}" for a, b in spans) or "none"
@@ -520,8 +563,8 @@ def _cell(value: object, form: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("report", type=Path, help="run of the four pairs")
-    parser.add_argument("beyond", type=Path, help="run of what beats them")
-    parser.add_argument("studies", type=Path, nargs="*")
+    parser.add_argument("--beyond", type=Path, nargs="*", default=[], help="runs beside it")
+    parser.add_argument("--studies", type=Path, nargs="*", default=[])
     parser.add_argument("--stand-ins", type=Path, help="folder of that frontier")
     given = parser.parse_args()
     main(given.report, given.beyond, given.studies, given.stand_ins)
