@@ -20,7 +20,7 @@ from factorlab.errors import FactorlabError
 
 COMMANDS = (
     *("check", "compare", "demo", "evaluate", "export", "frontier", "ingest", "report", "run"),
-    *("runs", "score", "study", "styles", "train", "update", "yearly"),
+    *("runs", "score", "simulate", "study", "styles", "train", "update", "yearly"),
 )
 ROOT = Path(__file__).parent.parent
 
