@@ -180,7 +180,7 @@ def cycle_energy(log_volume: Floats) -> Floats:
     Parameters
     ----------
     log_volume : ndarray of float64, shape [L, N]
-        Oldest first; the 4 oldest sessions, and those within 5 of a NaN before them, have no
+        Oldest first; the 4 oldest sessions, and those whose 5 sessions hold a NaN, have no
         mean and are left out.
 
     Returns
@@ -195,7 +195,8 @@ def cycle_energy(log_volume: Floats) -> Floats:
 
 
 def _weights(length: int) -> Floats:
-    return (DECAY ** np.arange(length)[::-1])[:, None]
+    weight: Floats = DECAY ** np.arange(length, dtype=np.float64)[::-1]
+    return weight[:, None]
 
 
 def cycle_row(log_volume: Floats, group: Ints) -> Floats:
