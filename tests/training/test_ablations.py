@@ -19,7 +19,7 @@ store = "{store}"
 look_back = 30
 [training]
 train_years = 2
-max_epochs = 5
+max_epochs = 3
 learning_rate = 0.003
 validation_stride = 10
 workers = 1
