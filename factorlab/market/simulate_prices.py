@@ -74,12 +74,12 @@ def make_prices(settings: SimulationSettings, plan: Plan) -> Prices:
     activity = _autoregressive(stream(settings.seed, "activity"), shape, 0.95)
     slow = _autoregressive(stream(settings.seed, "volatility"), shape, 0.985)
     volatility = 0.019 * np.exp(0.15 * rng.standard_normal(n) + 0.2 * slow)
-    turning = 0.5 * (activity + 0.2 * slow)
+    varying = 0.5 * (activity + 0.2 * slow)
     shared = None
     if settings.signal == "cycle":
-        turning = own_volume(settings, plan)
+        varying = own_volume(settings, plan)
         shared = GroupVolume.draw(settings, plan, total, floating * 1e4 * _MOST_TURNOVER)
-    volume = _volume(stream(settings.seed, "volume"), plan, floating, cap, turning)
+    volume = _volume(stream(settings.seed, "volume"), plan, floating, cap, varying)
     common = _common(settings, plan, rng)
     path = _path(settings, plan, price, volatility, common, volume, shared)
     close, pre_close, up, down, volume, signal = path
@@ -133,14 +133,14 @@ def _common(settings: SimulationSettings, plan: Plan, rng: np.random.Generator) 
 
 
 def _volume(
-    rng: np.random.Generator, plan: Plan, floating: Floats, cap: Floats, turning: Floats
+    rng: np.random.Generator, plan: Plan, floating: Floats, cap: Floats, varying: Floats
 ) -> Ints:
     """Return shares traded, whole lots; log-normal, persistent, smaller stocks turning faster."""
     n = plan.shape[1]
     level = np.log(0.012) + 0.35 * rng.standard_normal(n) - 0.2 * np.log(cap / 8e9)
     age = np.arange(plan.shape[0])[:, None] - plan.list_index
     fresh = np.where(plan.list_index >= 0, 1.6 * np.exp(-np.maximum(age, 0) / 15), 0.0)
-    log_turnover = level + turning + 0.12 * rng.standard_normal(plan.shape) + fresh
+    log_turnover = level + varying + 0.12 * rng.standard_normal(plan.shape) + fresh
     turnover = np.minimum(np.exp(log_turnover), _MOST_TURNOVER)
     lots = np.maximum(np.rint(floating * 1e4 * turnover / 100), 1)
     return np.where(plan.traded, lots * 100, 0).astype(np.int64)
