@@ -17,10 +17,11 @@ from click.testing import CliRunner
 import factorlab
 from factorlab.cli import main
 from factorlab.errors import FactorlabError
+from factorlab.market.simulate import SimulationSettings
 
 COMMANDS = (
     *("check", "compare", "demo", "evaluate", "export", "frontier", "ingest", "report", "run"),
-    *("runs", "score", "study", "styles", "train", "update", "yearly"),
+    *("runs", "score", "simulate", "study", "styles", "train", "update", "yearly"),
 )
 ROOT = Path(__file__).parent.parent
 
@@ -144,6 +145,39 @@ def test_unknown_setting_names_the_nearest_one_and_makes_nothing(tmp_path):
     assert "did you mean 'max_epochs'?" in line
     assert str(config) in line
     assert not (tmp_path / "out").exists()
+
+
+# Simulated markets
+
+
+def test_simulate_writes_either_market(tmp_path, monkeypatch):
+    """The same stocks and sessions; other volume, another signal, and other bytes by seed."""
+    tiny = SimulationSettings.tiny()
+    monkeypatch.setattr(SimulationSettings, "demo", classmethod(lambda _: tiny))
+    made = {}
+    for name, options in {
+        "demo": (),
+        "ablations": ("--market", "ablations"),
+        "again": ("--market", "ablations", "--seed", "9"),
+    }.items():
+        shown = call("simulate", "--out", tmp_path / name, "--json", *options)
+        assert shown.exit_code == 0, shown.output
+        made[name] = json.loads(shown.stdout)
+        assert (made[name]["stocks"], made[name]["sessions"]) == (22, 301)
+    assert [made[n]["signal"] for n in made] == ["interaction", "cycle", "cycle"]
+    assert [made[n]["seed"] for n in made] == [0, 0, 9]
+    bars = {n: pd.read_parquet(tmp_path / n / "bars" / "bars_2021.parquet") for n in made}
+    keys = ["ts_code", "trade_date"]
+    pd.testing.assert_frame_equal(bars["demo"][keys], bars["ablations"][keys])
+    assert not bars["demo"]["vol_shares"].equals(bars["ablations"]["vol_shares"])
+    assert not bars["again"].equals(bars["ablations"])
+
+
+def test_simulate_replaces_nothing_but_a_simulated_market(tmp_path):
+    (tmp_path / "notes.txt").write_text("keep", encoding="utf-8")
+    line = refused(call("simulate", "--out", tmp_path))
+    assert "`out` must be a new folder or a simulated market" in line
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "keep"
 
 
 # Bad tables into `factorlab ingest`

@@ -1,4 +1,4 @@
-"""Commands of market data: ingest, update, export, check."""
+"""Commands of market data: simulate, ingest, update, export, check."""
 
 from __future__ import annotations
 
@@ -24,6 +24,39 @@ if TYPE_CHECKING:
     from factorlab.market.acquire import Acquired
 
 __all__: list[str] = []
+
+
+@main.command(epilog=example("factorlab simulate --market ablations --out runs/ablations/market"))
+@click.option(
+    "--market",
+    type=click.Choice(["demo", "ablations"]),
+    default="demo",
+    show_default=True,
+    help="Of `factorlab demo`; or one whose signal tells DecompGRU's parts apart.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Of all random numbers.  [default: 3]")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the tables to make.")
+@output_options
+def simulate(market: str, seed: int | None, out: Path, quiet: bool, as_json: bool) -> None:
+    """Write the tables of a simulated market with a planted signal.
+
+    `factorlab ingest` takes them, and so does [data] of a settings file; truth.parquet beside them
+    is the signal. A simulated market that stands there is replaced, anything else is not.
+    """
+    from factorlab.market.simulate import SimulationSettings, simulate_market
+
+    settings = SimulationSettings.demo() if market == "demo" else SimulationSettings.ablations()
+    if seed is not None:
+        settings = dataclasses.replace(settings, seed=seed)
+    made = simulate_market(out, settings)
+    sessions, stocks = made.truth.values.shape
+    if as_json:
+        about = {"out": str(out), **dataclasses.asdict(settings)}
+        print_json({**about, "sessions": sessions, "stocks": stocks})
+        return
+    if not quiet:
+        click.echo(f"{stocks} stocks, {sessions:,} sessions, signal '{settings.signal}'")
+    click.echo(out)
 
 
 @main.command(

@@ -2,7 +2,8 @@
 
 Sessions, boards, price limits, index reviews and industries follow the real rules; stocks and
 prices are random, from one seed, and the same settings give the same bytes. The signal
-(`simulate_signal`) is known, so that what a model finds can be set against what is there.
+(`simulate_signal`, `simulate_cycle`) is known, so that what a model finds can be set against what
+is there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from factorlab.errors import ConfigError
+from factorlab.errors import ConfigError, did_you_mean
 from factorlab.market.simulate_plan import Plan, make_plan, stream
 from factorlab.market.simulate_prices import Prices, make_prices
 from factorlab.market.simulate_tables import (
@@ -38,7 +39,9 @@ from factorlab.market.simulate_tables import (
 )
 from factorlab.panel import Panel
 
-__all__ = ["SimulatedMarket", "SimulationSettings", "simulate_market"]
+__all__ = ["SIGNALS", "SimulatedMarket", "SimulationSettings", "simulate_market"]
+
+SIGNALS = ("interaction", "cycle")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class SimulationSettings:
     start, end : str
         Dates; the sessions are the Shanghai exchange's.
     seed : int
+    signal : {'interaction', 'cycle'}
+        What is planted: return times volume (`simulate_signal`), or a level of volume beside the
+        energy of a cycle in it (`simulate_cycle`), which tells the parts of DecompGRU apart.
     signal_ic : float
         Expected daily RankIC of the planted signal with 10-session returns; 0 plants nothing.
         The other random numbers do not depend on it.
@@ -69,6 +75,7 @@ class SimulationSettings:
     start: str = "2014-01-02"
     end: str = "2020-12-31"
     seed: int = 0
+    signal: str = "interaction"
     signal_ic: float = 0.10
     pools: Mapping[str, int] = field(
         default_factory=lambda: {"csi300": 100, "csi500": 120, "csi1000": 160}
@@ -81,6 +88,11 @@ class SimulationSettings:
     def __post_init__(self) -> None:
         if self.n_stocks < 20:
             raise ConfigError(f"`n_stocks` must be at least 20; got {self.n_stocks}")
+        if self.signal not in SIGNALS:
+            raise ConfigError(
+                f"`signal` must be one of {', '.join(SIGNALS)}; got {self.signal!r}"
+                f"{did_you_mean(self.signal, SIGNALS)}"
+            )
         if not 0 <= self.signal_ic <= 0.3:
             raise ConfigError(f"`signal_ic` must lie in 0..0.3; got {self.signal_ic}")
         if not 1 <= self.n_industries <= N_INDUSTRIES:
@@ -115,6 +127,11 @@ class SimulationSettings:
             seed=3,
             pools={"csi300": 120, "csi500": 140, "csi1000": 200},
         )
+
+    @classmethod
+    def ablations(cls) -> SimulationSettings:
+        """Return the demo's market with the signal that tells the parts of DecompGRU apart."""
+        return replace(cls.demo(), signal="cycle", signal_ic=0.2)
 
     @classmethod
     def small(cls) -> SimulationSettings:

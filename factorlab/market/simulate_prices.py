@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.market.rules import DAILY, OPENINGS, limit_prices
+from factorlab.market.simulate_cycle import GroupVolume, cycle_row, own_volume
 from factorlab.market.simulate_plan import Plan, stream
 from factorlab.market.simulate_signal import WINDOW, planted_row
 
@@ -19,10 +20,11 @@ __all__ = ["Prices", "make_prices"]
 
 # Drift of a session, in units of the stock's own volatility, that a signal of 1 brings for
 # each unit of `signal_ic`: measured, so that the 10-session RankIC of the signal is `signal_ic`.
-_DRIFT = 1.26
+_DRIFT = {"interaction": 1.26, "cycle": 0.78}
 
 _NO_LIMIT = -1
 _FLOOR_FEN = 100  # nothing falls under 1 CNY, where the exchange would delist it
+_MOST_TURNOVER = 0.7
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -72,9 +74,15 @@ def make_prices(settings: SimulationSettings, plan: Plan) -> Prices:
     activity = _autoregressive(stream(settings.seed, "activity"), shape, 0.95)
     slow = _autoregressive(stream(settings.seed, "volatility"), shape, 0.985)
     volatility = 0.019 * np.exp(0.15 * rng.standard_normal(n) + 0.2 * slow)
-    volume = _volume(stream(settings.seed, "volume"), plan, floating, cap, activity + 0.2 * slow)
+    varying = 0.5 * (activity + 0.2 * slow)
+    shared = None
+    if settings.signal == "cycle":
+        varying = own_volume(settings, plan)
+        shared = GroupVolume.draw(settings, plan, total, floating * 1e4 * _MOST_TURNOVER)
+    volume = _volume(stream(settings.seed, "volume"), plan, floating, cap, varying)
     common = _common(settings, plan, rng)
-    close, pre_close, up, down, signal = _path(settings, plan, price, volatility, common, volume)
+    path = _path(settings, plan, price, volatility, common, volume, shared)
+    close, pre_close, up, down, volume, signal = path
     ohl = _intraday(stream(settings.seed, "intraday"), close, pre_close, up, down, volatility)
     open_, high, low, vwap = ohl
     # Rounding to whole CNY must not carry amount / volume out of low..high.
@@ -125,15 +133,15 @@ def _common(settings: SimulationSettings, plan: Plan, rng: np.random.Generator) 
 
 
 def _volume(
-    rng: np.random.Generator, plan: Plan, floating: Floats, cap: Floats, activity: Floats
+    rng: np.random.Generator, plan: Plan, floating: Floats, cap: Floats, varying: Floats
 ) -> Ints:
     """Return shares traded, whole lots; log-normal, persistent, smaller stocks turning faster."""
     n = plan.shape[1]
     level = np.log(0.012) + 0.35 * rng.standard_normal(n) - 0.2 * np.log(cap / 8e9)
     age = np.arange(plan.shape[0])[:, None] - plan.list_index
     fresh = np.where(plan.list_index >= 0, 1.6 * np.exp(-np.maximum(age, 0) / 15), 0.0)
-    log_turnover = level + 0.5 * activity + 0.12 * rng.standard_normal(plan.shape) + fresh
-    turnover = np.minimum(np.exp(log_turnover), 0.7)
+    log_turnover = level + varying + 0.12 * rng.standard_normal(plan.shape) + fresh
+    turnover = np.minimum(np.exp(log_turnover), _MOST_TURNOVER)
     lots = np.maximum(np.rint(floating * 1e4 * turnover / 100), 1)
     return np.where(plan.traded, lots * 100, 0).astype(np.int64)
 
@@ -185,8 +193,13 @@ def _path(
     volatility: Floats,
     common: Floats,
     volume: Ints,
-) -> tuple[Ints, Ints, Ints, Ints, Floats]:
-    """Return close, pre_close, up and down limit in cents (0 where none), and the signal."""
+    shared: GroupVolume | None,
+) -> tuple[Ints, Ints, Ints, Ints, Ints, Floats]:
+    """Return close, pre_close, up and down limit in cents (0 where none), volume and signal.
+
+    What the volume of a session shares within a SIZE quintile is known on its morning, by the
+    cap of the last close.
+    """
     shape = t, n = plan.shape
     # Student's t with 6 degrees of freedom, unit variance: fat tails, so that limits are met.
     noise = stream(settings.seed, "own").standard_t(6, shape) * np.sqrt(4 / 6)
@@ -195,12 +208,15 @@ def _path(
     push = common + _pull(stream(settings.seed, "first sessions"), plan, up_percent)
     free = plan.traded & (up_percent == _NO_LIMIT)
     own[free] *= 3
+    splits = np.cumsum(np.log(plan.split_tenths / 10), axis=0)
     with np.errstate(divide="ignore"):
-        held = np.log(volume) - np.cumsum(np.log(plan.split_tenths / 10), axis=0)
+        held = np.log(volume) - splits
     held[~plan.traded] = np.nan
     close, pre_close, up, down = (np.zeros(shape, dtype=np.int64) for _ in range(4))
     returns, signal = np.full(shape, np.nan), np.full(shape, np.nan)
-    drift = _DRIFT * settings.signal_ic
+    drift = _DRIFT[settings.signal] * settings.signal_ic
+    group = np.zeros(n, dtype=np.int64)
+    volume = volume.copy()
     last = first_price.copy()
     for row in range(t):
         on = plan.traded[row]
@@ -208,6 +224,9 @@ def _path(
         cash = np.rint(plan.dividend[row] * last).astype(np.int64)
         # Half-up to whole cents, as the exchanges publish it.
         pre = (20 * (last - cash) + tenths) // (2 * tenths)
+        if shared is not None:
+            volume[row], group = shared.session(row, volume[row], pre, on)
+            held[row, on] = np.log(volume[row, on]) - splits[row, on]
         known = np.nan_to_num(signal[row - 1]) if row else 0.0
         move = push[row] + own[row] * (noise[row] + drift * known)
         now = np.rint(pre * np.exp(move)).astype(np.int64)
@@ -222,8 +241,11 @@ def _path(
         last = np.where(on, now, last)
         if row >= WINDOW - 1:
             rows = slice(row - WINDOW + 1, row + 1)
-            signal[row] = planted_row(returns[rows], held[rows])
-    return close, pre_close, up, down, signal
+            if shared is None:
+                signal[row] = planted_row(returns[rows], held[rows])
+            else:
+                signal[row] = cycle_row(held[rows], group)
+    return close, pre_close, up, down, volume, signal
 
 
 def _intraday(
