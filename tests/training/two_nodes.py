@@ -75,7 +75,7 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
                 )
                 second = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, wait=False)
                 cluster.wait_for_nodes(PATIENCE)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever Ray raises
                 # Nothing of ours has run yet: sandboxes forbid what Ray's own daemons need.
                 pytest.skip(f"Ray starts no nodes here: {str(error).splitlines()[:1]}")
             yield cluster, second
