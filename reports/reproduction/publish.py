@@ -439,8 +439,9 @@ def readme(
         " in the CSVs' `beyond` columns and rows.",
         "",
     ]
-    lines += _printed(report)
-    return "\n".join(lines) + "\n"
+    for run in (report, *filter(has_pairs, beyond)):
+        lines += [f"`configs/{run.name}.toml`:", "", *_printed(run), ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _why_mse(studies: Sequence[Path]) -> list[str]:
