@@ -1,21 +1,15 @@
 """One run's settings, read from TOML.
 
 Each section of the file is a frozen dataclass that lives beside its layer and checks its own
-values; this module reads the file, checks keys and types, and names file and key in every error.
+values; this module puts them together, `toml_settings` reads the file and checks keys and types.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import difflib
 import hashlib
 import json
-import math
 import re
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +22,11 @@ from factorlab.labels import LabelSettings
 from factorlab.market.acquire import expand_variables, masked
 from factorlab.market.universe import UniverseSettings
 from factorlab.portfolio.settings import EnhancementSettings
+from factorlab.toml_settings import TableReader, plain, read_toml
 from factorlab.training.settings import (
     LOSS_NAMES,
     REPORT_MODELS,
     ModelSettings,
-    Scalar,
     TrainingSettings,
 )
 
@@ -42,30 +36,11 @@ __all__ = [
     "ReportSettings",
     "RunConfig",
     "demo_config",
-    "expand",
     "load_config",
 ]
 
 # The forms that factorlab.evaluation.baselines makes; a wrong name must not wait for a training.
 BASELINES = re.compile(r"(reversal_[1-9]\d*|momentum_\d+_\d+|random_\d+)")
-
-
-def expand(text: str, key: str) -> Path:
-    """Return a path with ``~``, ``${NAME}`` and ``${NAME:-fallback}`` replaced.
-
-    Parameters
-    ----------
-    text : str
-        A path; a relative one counts from the current directory.
-    key : str
-        The setting it comes from, for the error.
-
-    Raises
-    ------
-    ConfigError
-        If a variable without a fallback is not set, or nothing is left.
-    """
-    return Path(expand_variables(text, key)).expanduser()
 
 
 @dataclass(frozen=True)
@@ -268,8 +243,8 @@ class RunConfig:
         default = getattr(type(settings)(), key)
         if getattr(settings, key) not in (value, default):
             raise ConfigError(
-                f"`{section}.{key}` must be left out or equal that of {other} {_plain(value)};"
-                f" got {_plain(getattr(settings, key))}"
+                f"`{section}.{key}` must be left out or equal that of {other} {plain(value)};"
+                f" got {plain(getattr(settings, key))}"
             )
         settings = dataclasses.replace(settings, **{key: value})
         object.__setattr__(self, section, settings)
@@ -277,7 +252,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dicts and lists, as TOML or JSON hold them; None is left out."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> RunConfig:
@@ -288,7 +263,7 @@ class RunConfig:
         ConfigError
             Naming the key, the rule and the value; for an unknown key the nearest right one.
         """
-        return _build(cls, table, "")
+        return TableReader(cls).build(cls, table, "")
 
     def hash(self) -> str:
         """Return a SHA-256 of all settings but [data], whose content the store's hash covers.
@@ -317,19 +292,7 @@ def load_config(path: str | Path) -> RunConfig:
         known, a value has the wrong type or breaks its rule, or a variable in a path is not set.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(
-            f"`config` must be a readable file; got {str(path)!r} ({error.strerror})"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: the file must be UTF-8 text; got byte {error.object[error.start]:#04x} at"
-            f" position {error.start}; save it as UTF-8"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: the file must be TOML; got: {error}") from None
+    table = read_toml(path, "config")
     try:
         return RunConfig.from_dict(table)
     except ConfigError as error:
@@ -363,99 +326,3 @@ def demo_config(source: Path, store: Path) -> RunConfig:
         ),
         report=ReportSettings(title="factorlab demo"),
     )
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: _plain(item) for name, item in pairs if item is not None}
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value.as_posix() if isinstance(value, Path) else value
-
-
-def _build(cls: type[Any], table: Any, where: str) -> Any:
-    """Build one settings dataclass from a table whose key path is `where`."""
-    if not isinstance(table, Mapping):
-        raise _wrong(where, f"a table [{where}]", table)
-    hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]
-    values = {}
-    for key, value in table.items():
-        path = f"{where}.{key}" if where else key
-        if key not in known:
-            raise _unknown(key, where, known)
-        values[key] = _convert(hints[key], value, path)
-    return cls(**values)
-
-
-def _unknown(key: str, where: str, known: list[str]) -> ConfigError:
-    """Propose the nearest key: of this table if it is near, else of another, else list them."""
-    elsewhere = {
-        f.name: f"{section}.{f.name}"
-        for section, kind in typing.get_type_hints(RunConfig).items()
-        if dataclasses.is_dataclass(kind)
-        for f in dataclasses.fields(kind)
-    }
-    near = [
-        *difflib.get_close_matches(key, known, n=1, cutoff=0.75),
-        *(elsewhere[leaf] for leaf in difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.75)),
-        *difflib.get_close_matches(key, known, n=1, cutoff=0.5),
-    ]
-    hint = f"did you mean '{near[0]}'?" if near else f"the keys are {', '.join(known)}"
-    if where and key in typing.get_type_hints(RunConfig):
-        hint = "move it above the first section"
-    path, place = (f"{where}.{key}", f"[{where}]") if where else (key, "the file")
-    return ConfigError(f"`{path}` must be a key of {place}; got an unknown one; {hint}")
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Check a TOML value against a field's type and convert it."""
-    if hint == Scalar:
-        if isinstance(value, bool | int | float | str):
-            return value
-        raise _wrong(path, "true, false, a number or a string", value)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        # Of the optional settings; TOML has no None, so a value that is there is of the type.
-        (inner,) = (kind for kind in arguments if kind is not type(None))
-        return _convert(inner, value, path)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, path)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise _wrong(path, "a list", value)
-        return tuple(_convert(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
-    if origin in (dict, Mapping):
-        if not isinstance(value, Mapping):
-            raise _wrong(path, f"a table [{path}]", value)
-        return {key: _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
-    return _scalar(hint, value, path)
-
-
-def _scalar(hint: Any, value: Any, path: str) -> Any:
-    if hint is bool:
-        if isinstance(value, bool):
-            return value
-        raise _wrong(path, "true or false", value)
-    if hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise _wrong(path, "an integer", value)
-    if hint is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and math.isfinite(value):
-            return float(value)
-        raise _wrong(path, "a finite number", value)
-    # A date may stand in a file with or without quotes.
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, str):
-        return expand(value, path) if hint is Path else value
-    raise _wrong(path, "a string", value)
-
-
-def _wrong(path: str, rule: str, value: Any) -> ConfigError:
-    return ConfigError(f"`{path}` must be {rule}; got {value!r}")

@@ -14,10 +14,10 @@ from factorlab.config import (
     ModelSettings,
     RunConfig,
     demo_config,
-    expand,
     load_config,
 )
 from factorlab.errors import ConfigError
+from factorlab.toml_settings import expand
 from factorlab.training.settings import LOSS_NAMES, MODEL_NAMES
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -6,7 +6,6 @@ the run it varies, so that what a run prints was never seen while its settings w
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from factorlab.errors import ConfigError, did_you_mean
 from factorlab.styles.exposures import STYLES
+from factorlab.toml_settings import read_toml
 
 if TYPE_CHECKING:
     from factorlab.config import RunConfig
@@ -98,7 +98,7 @@ def load_study(path: str | Path) -> Study:
     from factorlab.config import load_config
 
     path = Path(path)
-    table = _table(path)
+    table = read_toml(path, "study")
     base_name = table.get("base")
     if not isinstance(base_name, str):
         raise ConfigError(f"{path}: `base` must name a run's settings file; got {base_name!r}")
@@ -107,17 +107,6 @@ def load_study(path: str | Path) -> Study:
         return _study(table, base)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(
-            f"`study` must be a readable file; got {str(path)!r} ({error.strerror})"
-        ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: the file must be TOML in UTF-8; got: {error}") from None
 
 
 def _study(table: Mapping[str, Any], base: RunConfig) -> Study:
