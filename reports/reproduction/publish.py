@@ -329,34 +329,14 @@ def readme(
         "",
         _markdown(parts["pairs"], _PAIR_COLUMNS),
         "",
-        *(
-            line
-            for run in beyond
-            if f"pairs_{run.name}" in parts
-            for line in (
-                f"The same of `configs/{run.name}.toml`, {_title(run)}:",
-                "",
-                _markdown(parts[f"pairs_{run.name}"], _PAIR_COLUMNS),
-                "",
-            )
-        ),
+        *_also("pairs", _PAIR_COLUMNS, beyond, parts),
         *_why_mse(studies),
         *_what_helps(studies),
         "## What the report says of its models",
         "",
         _markdown(parts["claims"], _CLAIM_COLUMNS),
         "",
-        *(
-            line
-            for run in beyond
-            if f"claims_{run.name}" in parts
-            for line in (
-                f"The same of `configs/{run.name}.toml`, {_title(run)}:",
-                "",
-                _markdown(parts[f"claims_{run.name}"], _CLAIM_COLUMNS),
-                "",
-            )
-        ),
+        *_also("claims", _CLAIM_COLUMNS, beyond, parts),
         "## Beyond the report",
         "",
         "Chosen on the tuning years alone (the studies below). A factor beats where the mean of the"
@@ -442,6 +422,18 @@ def readme(
     for run in (report, *filter(has_pairs, beyond)):
         lines += [f"`configs/{run.name}.toml`:", "", *_printed(run), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _also(
+    name: str, columns: dict[str, str], runs: Sequence[Path], parts: dict[str, pd.DataFrame]
+) -> list[str]:
+    """Return a table of the first run for each other one that has it."""
+    lines = []
+    for run in runs:
+        if f"{name}_{run.name}" in parts:
+            lines += [f"The same of `configs/{run.name}.toml`, {_title(run)}:", ""]
+            lines += [_markdown(parts[f"{name}_{run.name}"], columns), ""]
+    return lines
 
 
 def _why_mse(studies: Sequence[Path]) -> list[str]:
