@@ -44,6 +44,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factorlab.market.simulate_plan import Plan, stream
+from factorlab.market.simulate_signal import DECAY, with_history
 
 if TYPE_CHECKING:
     from factorlab.market.simulate import SimulationSettings
@@ -63,9 +64,6 @@ __all__ = [
 GROUPS = 5
 TREND = 5  # sessions in the moving average that does not see the cycle
 CYCLE = 2.5  # sessions of a turn
-DECAY = 0.9
-MIN_VALID = 18  # sessions with a bar, of the window
-_MIN_STOCKS = 10
 _OWN, _COMMON, _CYCLE = 0.3, 0.6, 0.3
 _SMOOTH, _TURN = 0.9, 0.97
 _BURN = 150  # sessions after which a smooth process has forgotten its start
@@ -216,9 +214,8 @@ def cycle_row(log_volume: Floats, group: Ints) -> Floats:
         fewer than 18 bars in the window, and for all where fewer than 10 stocks are left.
     """
     out = np.full(log_volume.shape[1], np.nan)
-    valid = np.isfinite(log_volume)
-    ok = np.flatnonzero(valid[-1] & (valid.sum(axis=0) >= MIN_VALID))
-    if len(ok) < _MIN_STOCKS:
+    ok = with_history(np.isfinite(log_volume))
+    if not len(ok):
         return out
     window = log_volume[:, ok]
     level = volume_level(window)

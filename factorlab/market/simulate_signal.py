@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["WINDOW", "planted_row", "planted_signal"]
+__all__ = ["DECAY", "WINDOW", "planted_row", "planted_signal", "with_history"]
 
 WINDOW = 30
 DECAY = 0.9
@@ -51,8 +51,8 @@ def planted_row(returns: Floats, log_volume: Floats) -> Floats:
     """
     out = np.full(returns.shape[1], np.nan)
     valid = np.isfinite(returns)
-    ok = np.flatnonzero(valid[-1] & (valid.sum(axis=0) >= MIN_VALID))
-    if len(ok) < _MIN_STOCKS:
+    ok = with_history(valid)
+    if not len(ok):
         return out
     known = valid[:, ok]
     count = known.sum(axis=0)
@@ -73,6 +73,23 @@ def planted_row(returns: Floats, log_volume: Floats) -> Floats:
     rank[np.argsort(residual, kind="stable")] = np.arange(len(ok))
     out[ok] = (rank + 0.5) / len(ok) * 2 - 1
     return out
+
+
+def with_history(valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Return the stocks of a window that get a signal.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape [30, N]
+        Where there is a bar.
+
+    Returns
+    -------
+    ndarray of int
+        Those traded on the last session with at least 18 bars; none where they are fewer than 10.
+    """
+    ok = np.flatnonzero(valid[-1] & (valid.sum(axis=0) >= MIN_VALID))
+    return ok if len(ok) >= _MIN_STOCKS else ok[:0]
 
 
 def _trailing_mean(v: Floats, known: npt.NDArray[np.bool_]) -> Floats:
