@@ -138,11 +138,8 @@ class Trainer:
 
     def step(self, t: int, rng: np.random.Generator) -> float | None:
         """Take one optimiser step on session `t`; None where it has too few stocks."""
-        drawn = self.draw(t, rng)
-        if drawn is None:
-            return None
-        columns, label = drawn
-        return float(self.learn(self.batch(t, columns), label))
+        taken = Steps([self]).step(t, rng)
+        return None if taken is None else float(taken[0])
 
     def learn(self, batch: Batch, label: Labels) -> torch.Tensor:
         """Take one optimiser step on a batch and return its loss."""
