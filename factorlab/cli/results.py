@@ -232,11 +232,8 @@ def frontier(
     if not quiet:
         heads = {"excess_return": "excess", "tracking_error": "TE", "information_ratio": "IR"}
         heads |= {"two_way_turnover": "traded", "relaxed_weeks": "relaxed"}
-        columns = {key: "" if isinstance(grid[key][0], str) else "g" for key in grid} | {
-            "pool": "",
-            "excess": "+.2%",
-            "TE": ".2%",
-        }
+        columns = {key: "" if isinstance(values[0], str) else "g" for key, values in grid.items()}
+        columns |= {"pool": "", "excess": "+.2%", "TE": ".2%"}
         columns |= {"IR": ".2f", "traded": ".3f", "relaxed": "d"}
         shown = result.tables["frontier"].rename(columns=heads).head(60)
         print_table("Excess a year under each combination", shown, columns)
