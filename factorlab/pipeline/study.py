@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["run_study"]
 
 Array = Any
+TOP = 20  # groups that the pool is split into; the best one is measured
 
 
 def run_study(study: Study, out: Path, *, progress: Progress | None = None) -> RunResult:
@@ -245,22 +246,26 @@ def _leans(study: Study, store: Store, scores: Mapping[str, Panel], out: Path) -
 
 
 def _top_excess(study: Study, store: Store, sessions: npt.NDArray[np.intp], scores: Array) -> Array:
-    """Best twentieth of the pool less the pool's mean, a year, [n]; NaN where too few have both."""
+    """Best twentieth of the pool less the pool's mean, a year, [n]; NaN where it has no stock.
+
+    The group is made of all members with a score, as it would be on the date; both means leave out
+    stocks without a later return.
+    """
+    from factorlab.evaluation.group_ic import rank_groups
     from factorlab.labels import forward_returns
 
     first, settings = int(sessions[0]), study.variants[0].config
     rows = slice(first, int(sessions[-1]) + 1)
-    returns = forward_returns(store, study.horizon, settings.labels.delay, rows).values
-    member = store.members(study.pool)
-    out = np.full(len(sessions), np.nan)
-    for k, t in enumerate(sessions):
-        back = returns[t - first]
-        known = np.flatnonzero(member[t] & np.isfinite(scores[k]) & np.isfinite(back))
-        if len(known) >= 20:
-            order = np.argsort(-scores[k, known], kind="stable")
-            best = known[order[: len(known) // 20]]
-            out[k] = back[best].mean() - back[known].mean()
-    return out * settings.evaluation.annualisation / study.horizon
+    later = forward_returns(store, study.horizon, settings.labels.delay, rows).values
+    later = later[sessions - first]
+    scored = store.members(study.pool)[sessions] & np.isfinite(scores)
+    known = scored & np.isfinite(later)
+    best = known & (rank_groups(scores, scored, TOP) == TOP - 1)
+    mean, top = (
+        np.where(use, later, 0.0).sum(axis=1) / np.where(use.any(axis=1), use.sum(axis=1), np.nan)
+        for use in (known, best)
+    )
+    return (top - mean) * settings.evaluation.annualisation / study.horizon
 
 
 def _rank_ic(study: Study, store: Store, sessions: npt.NDArray[np.intp], scores: Array) -> Array:
