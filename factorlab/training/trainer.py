@@ -250,9 +250,9 @@ def run_epoch(trainers: Sequence[Trainer], tick: Tick) -> None:
         once for all of them; each ends with the weights it would have had alone.
     tick : callable
     """
-    share = 1.0 / len(trainers)
+    alone, share = len(trainers) == 1, 1.0 / len(trainers)
     began = time.perf_counter()
-    losses = [trainers[0].train_epoch(tick)] if share == 1.0 else _train(trainers, tick)
+    losses = [trainers[0].train_epoch(tick)] if alone else _train(trainers, tick)
     middle = time.perf_counter()
     scores = _validate(trainers) if any(losses) else [{} for _ in trainers]
     ended = time.perf_counter()
