@@ -99,7 +99,7 @@ def test_each_index_has_its_curve_limits_and_relaxations(page):
     for number, words in (("23", "沪深300指增超额走势"), ("25", "中证1000指增超额走势")):
         text = sections[f"exhibit-{number}"]
         assert words in text
-        assert "float cap" in text and "3.1 %" in text
+        assert "members' float cap; its" in text and "3.1 %" in text
         folder = page.parent
         assert (folder / f"exhibit_{number}_limits.csv").is_file()
         relaxed = pd.read_csv(folder / f"exhibit_{number}_relaxed.csv", encoding="utf-8-sig")
