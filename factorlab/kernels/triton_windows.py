@@ -97,7 +97,8 @@ def mean_volume(base: Tensor, t: int, look_back: int) -> Tensor:
     fields, assets = base.shape[1:]
     out = base.new_empty(assets)
     grid = (triton.cdiv(assets, 32),)
-    _mean_volume[grid](base, out, t, assets, fields, look_back, 64, 32, **_OPTIONS)
+    with torch.cuda.device_of(base):
+        _mean_volume[grid](base, out, t, assets, fields, look_back, 64, 32, **_OPTIONS)
     return out
 
 
@@ -233,23 +234,24 @@ def moments(
     fields, assets = x.shape[1:]
     out = x.new_empty((4, look_back, fields))
     block = max(triton.next_power_of_2(assets), 128)
-    _moments[(look_back * fields,)](
-        x,
-        universe,
-        x if volume is None else volume,
-        out,
-        t,
-        last,
-        assets,
-        reach,
-        fields,
-        look_back,
-        close,
-        level,
-        block,
-        num_warps=8 if block > 1024 else 4,
-        **_OPTIONS,
-    )
+    with torch.cuda.device_of(x):
+        _moments[(look_back * fields,)](
+            x,
+            universe,
+            x if volume is None else volume,
+            out,
+            t,
+            last,
+            assets,
+            reach,
+            fields,
+            look_back,
+            close,
+            level,
+            block,
+            num_warps=8 if block > 1024 else 4,
+            **_OPTIONS,
+        )
     return out
 
 
@@ -339,23 +341,25 @@ def cut(
     """
     fields, assets = base.shape[1:]
     look_back, stocks, width = out.shape
-    _cut[(triton.cdiv(stocks * fields, _PLACES), triton.cdiv(look_back, _SESSIONS))](
-        base,
-        columns,
-        base if volume is None else volume,
-        base if statistics is None else statistics,
-        out,
-        t,
-        assets,
-        stocks,
-        fields,
-        look_back,
-        close,
-        level,
-        statistics is not None,
-        width,
-        offset,
-        _PLACES,
-        _SESSIONS,
-        **_OPTIONS,
-    )
+    grid = (triton.cdiv(stocks * fields, _PLACES), triton.cdiv(look_back, _SESSIONS))
+    with torch.cuda.device_of(base):
+        _cut[grid](
+            base,
+            columns,
+            base if volume is None else volume,
+            base if statistics is None else statistics,
+            out,
+            t,
+            assets,
+            stocks,
+            fields,
+            look_back,
+            close,
+            level,
+            statistics is not None,
+            width,
+            offset,
+            _PLACES,
+            _SESSIONS,
+            **_OPTIONS,
+        )

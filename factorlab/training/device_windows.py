@@ -34,6 +34,11 @@ class DeviceWindows:
         Whether Triton's kernels do the work, else torch's; by default where the device is a GPU
         that they compile for.
 
+    Attributes
+    ----------
+    kernels : module or None
+        Triton's kernels, None where torch does the work.
+
     Notes
     -----
     Values agree with `WindowSource.window` within 1e-5 where they are at most 1, else by that
@@ -54,7 +59,7 @@ class DeviceWindows:
         self._universe = _placed(source.universe, device)
         self._level = _LEVELS.get(self.settings.normalize, "none")
         use = device.type == "cuda" if kernels is None else kernels
-        self._kernels = _kernels(device) if use else None
+        self.kernels = _kernels(device) if use else None
         self._stats: dict[int, Tensor] = {}
         self._volumes: dict[int, Tensor] = {}
         # By identity; the fit is kept beside its copy, so that no other can take its place.
@@ -90,6 +95,7 @@ class DeviceWindows:
         ConfigError
             If `t` has no whole window, or `fitted` is missing where it is needed.
         """
+        t = int(t)  # Triton takes no integer of numpy's
         self._source.check(t, fitted)
         where = self._here(columns)
         settings = self.settings
@@ -116,8 +122,9 @@ class DeviceWindows:
             On the device: the four of `WindowSource.stats`, clip bounds the same to the bit where
             the fields relative to their level are.
         """
+        t = int(t)
         if t not in self._stats:
-            kernels, settings = self._kernels, self.settings
+            kernels, settings = self.kernels, self.settings
             if kernels is None or self._base.shape[2] > kernels.LARGEST:
                 x = self._relative(t, None).masked_fill_(~self._universe[t], torch.nan)
                 self._stats[t] = _clipped_moments(x, settings.clip_mad)
@@ -136,15 +143,20 @@ class DeviceWindows:
                 )
         return self._stats[t]
 
+    def forget(self) -> None:
+        """Drop the statistics of all sessions, which are then computed anew when asked for."""
+        self._stats.clear()
+        self._volumes.clear()
+
     def _cut_bars(self, t: int, columns: Tensor, fitted: WindowStats | None, out: Tensor) -> None:
         """Write the six fields of the window, normalised, into the first channels of `out`."""
         normalize = self.settings.normalize
         stats = None
         if normalize != "ts_z":
             stats = self.statistics(t) if fitted is None else self._fit(fitted)
-        if self._kernels is not None and not normalize.startswith("ts_z"):
+        if self.kernels is not None and not normalize.startswith("ts_z"):
             volume = self._mean_volume(t) if self._level == "mean" else None
-            self._kernels.cut(self._base, t, columns, out, 0, stats, self._level, _CLOSE, volume)
+            self.kernels.cut(self._base, t, columns, out, 0, stats, self._level, _CLOSE, volume)
             return
         x = self._relative(t, columns)
         if stats is not None:
@@ -156,8 +168,8 @@ class DeviceWindows:
     def _cut_changes(self, changes: Tensor, t: int, columns: Tensor, out: Tensor) -> None:
         """Write the daily changes of the window into the last channels of `out`."""
         offset = out.shape[2] - changes.shape[1]
-        if self._kernels is not None:
-            self._kernels.cut(changes, t, columns, out, offset, None, "none", _CLOSE, None)
+        if self.kernels is not None:
+            self.kernels.cut(changes, t, columns, out, offset, None, "none", _CLOSE, None)
             return
         x = changes[t - self.settings.look_back + 1 : t + 1].index_select(2, columns)
         torch.nan_to_num(x.transpose(1, 2), out=out[..., offset:])
@@ -187,8 +199,8 @@ class DeviceWindows:
             look_back = self.settings.look_back
             self._volumes[t] = (
                 _mean(self._base[t - look_back + 1 : t + 1, PRICES])
-                if self._kernels is None
-                else self._kernels.mean_volume(self._base, t, look_back)
+                if self.kernels is None
+                else self.kernels.mean_volume(self._base, t, look_back)
             )
         return self._volumes[t]
 
