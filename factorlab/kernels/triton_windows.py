@@ -13,6 +13,8 @@ __all__ = ["LARGEST", "cut", "mean_volume", "moments", "why_not"]
 
 # Values of a row that a program keeps in its registers.
 LARGEST = 8192
+# Of them a thread keeps so many; with more, fewer programs share a multiprocessor.
+_VALUES = 16
 # Ampere; older ones are not what the kernels were written for.
 _CAPABILITY = (8, 0)
 # Places of the output that a program writes a session, and sessions it does so for.
@@ -103,37 +105,38 @@ def mean_volume(base: Tensor, t: int, look_back: int) -> Tensor:
 
 
 @triton.jit
-def _keys(x: tl.tensor) -> tl.tensor:
-    """Unsigned integers in the order of the values, NaN above all."""
-    bits = x.to(tl.uint32, bitcast=True)
-    flip = tl.where((bits >> 31) > 0, 0xFFFFFFFF, 0x80000000).to(tl.uint32)
-    return tl.where(x == x, bits ^ flip, 0xFFFFFFFF).to(tl.uint32)
-
-
-@triton.jit
 def _value(key: tl.tensor) -> tl.tensor:
-    """Return the value of a key; that of all ones is NaN."""
+    """Return the float of an unsigned integer, where integers stand in the order of floats."""
     flip = tl.where((key >> 31) > 0, 0x80000000, 0xFFFFFFFF).to(tl.uint32)
     return (key ^ flip).to(tl.float32, bitcast=True)
 
 
 @triton.jit
-def _middle(x: tl.tensor, count: tl.tensor) -> tl.tensor:
-    """Median of the `count` values of `x` that are not NaN."""
-    keys = _keys(x)
-    rank = (count - 1) // 2
-    # The largest key that at most `rank` keys are below is the one of that rank: bit by bit.
+def _apart(x: tl.tensor, centre: tl.tensor, ABSOLUTE: tl.constexpr) -> tl.tensor:
+    # Made anew in each pass: kept, they would take as many registers as the values do.
+    return tl.abs(x - centre) if ABSOLUTE else x
+
+
+@triton.jit
+def _middle(x: tl.tensor, centre: tl.tensor, known: tl.tensor, ABSOLUTE: tl.constexpr) -> tl.tensor:
+    """Median of the `known` values of `x`, or of their distances from `centre`; NaN of none."""
+    rank = (known - 1) // 2
+    # The largest float that at most `rank` values are below is the value of that rank. It is
+    # found bit by bit from the highest; a comparison with NaN counts none.
     low = tl.full((), 0, tl.uint32)
     bit = tl.full((), 0x80000000, tl.uint32)
+    infinity = tl.full((), 0xFF800000, tl.uint32)
     for _ in range(32):
         larger = low | bit
-        below = tl.sum((keys < larger).to(tl.int32))
-        low = tl.where(below <= rank, larger, low)
+        below = tl.sum((_apart(x, centre, ABSOLUTE) < _value(larger)).to(tl.int32))
+        low = tl.where((below <= rank) & (larger <= infinity), larger, low)
         bit = bit >> 1
-    up_to = tl.sum((keys <= low).to(tl.int32))
-    above = tl.min(tl.where(keys > low, keys, 0xFFFFFFFF).to(tl.uint32))
-    high = tl.where(up_to > count // 2, low, above)
-    return (_value(low) + _value(high)) * 0.5
+    lower = _value(low)
+    v = _apart(x, centre, ABSOLUTE)
+    up_to = tl.sum((v <= lower).to(tl.int32))
+    above = tl.min(tl.where(v > lower, v, float("inf")))
+    upper = tl.where(up_to > known // 2, lower, above)
+    return tl.where(known > 0, (lower + upper) * 0.5, float("nan"))
 
 
 @triton.jit(do_not_specialize=["t", "last", "assets"])
@@ -172,13 +175,12 @@ def _moments(
         if LEVEL == "mean":
             v -= 1.0
     known = tl.sum((v == v).to(tl.int32))
-    count = tl.maximum(known, 1)
-    median = _middle(v, count)
-    bound = reach * _middle(tl.abs(v - median), count)
+    median = _middle(v, 0.0, known, False)
+    bound = reach * _middle(v, median, known, True)
     low = median - bound
     high = median + bound
     clipped = _clip(v, low, high)
-    n = count.to(tl.float64)
+    n = tl.maximum(known, 1).to(tl.float64)
     mean = tl.sum(tl.where(v == v, clipped, 0.0).to(tl.float64)) / n
     single = mean.to(tl.float32)
     left = tl.where(v == v, clipped - single, 0.0)
@@ -249,7 +251,7 @@ def moments(
             close,
             level,
             block,
-            num_warps=8 if block > 1024 else 4,
+            num_warps=min(max(block // _VALUES // 32, 4), 16),
             **_OPTIONS,
         )
     return out
