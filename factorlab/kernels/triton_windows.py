@@ -8,6 +8,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.errors import TritonError
 
 __all__ = ["LARGEST", "cut", "mean_volume", "moments", "why_not"]
 
@@ -40,7 +41,7 @@ def why_not(device: torch.device) -> str:
     try:
         with torch.cuda.device(device):
             _probe[(1,)](torch.empty(1, device=device))
-    except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
+    except (OSError, RuntimeError, subprocess.SubprocessError, TritonError) as problem:
         return str(problem).partition("\n")[0]
     return ""
 

@@ -19,6 +19,7 @@ import torch
 from factorlab.errors import ConfigError
 from factorlab.features import CHANNELS, FIELDS, NORMALISATIONS, FeatureSettings, WindowSource
 from factorlab.market.universe import UniverseSettings, scoring_universe
+from factorlab.training import device_windows
 from factorlab.training.device_windows import DeviceWindows
 from tests.tiny import TinyStore
 
@@ -148,6 +149,27 @@ def test_the_mean_volume_of_a_long_window() -> None:
     want = torch.full((33,), 35.5)
     want[1], want[2] = (70 * 35.5 - 3 - 4) / 68, torch.nan
     torch.testing.assert_close(found, want, equal_nan=True)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="runs in the interpreter's process")
+def test_more_stocks_than_a_program_holds(monkeypatch) -> None:
+    """Their statistics are torch's; the cut is the kernel's all the same."""
+    from factorlab.kernels import triton_windows
+
+    monkeypatch.setattr(triton_windows, "LARGEST", 64)
+    monkeypatch.delattr(triton_windows, "moments")
+    windows = source()
+    assert compared(windows, 30, there(windows)) < 1e-5
+
+
+def test_without_triton_windows_are_cut_by_torch(monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    windows = source()
+    device_windows._kernels.cache_clear()
+    cutter = DeviceWindows(windows, CPU, kernels=True)
+    device_windows._kernels.cache_clear()
+    assert cutter.kernels is None
+    assert compared(windows, 30, cutter) < 1e-5
 
 
 def test_a_fit_replaces_another() -> None:
