@@ -128,6 +128,7 @@ def plan_grid(
     validation is reckoned by its sessions.
     """
     plans, scoring, parameters, device = [], 0.0, 0, "cpu"
+    measured: dict[tuple[int, ...], tuple[float, float, float]] = {}
     parts = groups(jobs, settings, workers)
     splits = {job.split.label: job.split for job in jobs}
     sessions = sum(len(split.score) for split in splits.values())
@@ -140,7 +141,10 @@ def plan_grid(
         together = [trainer, *(open_trainer(jobs[k], data, own) for k in part if jobs[k] != job)]
         steps = math.ceil(len(job.split.train) / own.day_stride)
         if trainer.device.type == "cuda":
-            step, whole, validation = _measure_on_gpu(together)
+            # Its losses' names share a group, which need not be measured again.
+            if tuple(part) not in measured:
+                measured[tuple(part)] = _measure_on_gpu(together)
+            step, whole, validation = measured[tuple(part)]
         else:
             step, whole = _measure(together)
             validation = whole * math.ceil(len(job.split.validation) / own.validation_stride)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from factorlab.cli import main
@@ -103,6 +104,35 @@ def test_on_cuda_what_is_timed_is_an_epoch_whose_kernels_are_compiled(data, monk
     # Two passes of 20 spread sessions, then two epochs of two sessions, to validate after each.
     assert len(days) == 6 * (2 * 20 + 2 * 2)
     assert {trainer.epoch for trainer in six} == {2}
+
+
+def test_on_cuda_a_group_is_measured_once_for_all_of_its_names(data, monkeypatch) -> None:
+    settings = TrainingSettings(
+        train_years=2, seeds=(0, 1, 2), max_epochs=4, device="cpu", shared_batches=True
+    )
+    models = [ModelSettings("GRU", "ic"), ModelSettings("GRU", "mse"), ModelSettings("DLinear")]
+    measured: list[list[str]] = []
+    opened = plan_module.open_trainer
+
+    def on_cuda(job, data, own):
+        trainer = opened(job, data, own)
+        trainer.device = torch.device("cuda")
+        return trainer
+
+    def measure(together):
+        measured.append(sorted(f"{t.job.name} {t.job.seed}" for t in together))
+        return 0.5, 0.125, 2.0 * len(measured)
+
+    monkeypatch.setattr(plan_module, "open_trainer", on_cuda)
+    monkeypatch.setattr(plan_module, "_measure_on_gpu", measure)
+    plan = plan_grid(job_grid(models, SPLITS, settings.seeds), data, settings, workers=1)
+    six = [f"{name} {seed}" for name in ("GRU-IC", "GRU-MSE") for seed in (0, 1, 2)]
+    assert measured == [six, [f"{plan.jobs[2].name} {seed}" for seed in (0, 1, 2)]]
+    # 22 steps of half a second and a validation of 2 s, in 4 epochs of 6 trainings.
+    assert plan.jobs[0].most_hours == pytest.approx(4 * 6 * (22 * 0.5 + 2) / 3600)
+    assert plan.jobs[1].most_hours == plan.jobs[0].most_hours
+    assert plan.jobs[2].most_hours == pytest.approx(4 * 6 * (22 * 0.5 + 4) / 3600)
+    assert plan.score_hours == pytest.approx(3 * 3 * 8 * 0.125 / 3600)
 
 
 def test_sessions_that_are_timed_are_spread_over_the_span() -> None:
