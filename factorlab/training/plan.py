@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +17,19 @@ import numpy.typing as npt
 import torch
 
 from factorlab.models import parameter_count
+from factorlab.progress import SILENT
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import groups, open_trainer
 from factorlab.training.job import Job
 from factorlab.training.settings import TrainingSettings
-from factorlab.training.trainer import Steps
+from factorlab.training.trainer import Steps, Trainer, run_epoch
 
 __all__ = ["GridPlan", "JobPlan", "forget_peaks", "plan_grid"]
 
-# Steps and cross-sections that are timed for each network, after one of each to warm up.
+# Steps and cross-sections that are timed for each network, after one of each to warm up; on CUDA,
+# where kernels are compiled first and an epoch queues its steps, after a pass of all of them.
 TIMED = 3
+TIMED_ON_CUDA = 20
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,16 @@ def plan_grid(
     GridPlan
         Hours assume that every worker is as fast as this one and never idle. Memory is the peak
         since `forget_peaks`.
+
+    Notes
+    -----
+    On CUDA steps are queued as an epoch after the first queues them, on sessions of the whole
+    training span whose statistics are known, and validation is a pass as `run_epoch` makes it.
+    Elsewhere single steps on the span's last sessions are timed, where most stocks are, and
+    validation is reckoned by its sessions.
     """
     plans, scoring, parameters, device = [], 0.0, 0, "cpu"
+    measured: dict[tuple[int, ...], tuple[float, float, float]] = {}
     parts = groups(jobs, settings, workers)
     splits = {job.split.label: job.split for job in jobs}
     sessions = sum(len(split.score) for split in splits.values())
@@ -128,13 +139,15 @@ def plan_grid(
         trainer = open_trainer(job, data, own)
         (part,) = (part for part in parts if jobs.index(job) in part)
         together = [trainer, *(open_trainer(jobs[k], data, own) for k in part if jobs[k] != job)]
-        days = job.split.train[-TIMED - 1 :]
-        rng = np.random.default_rng(0)
-        take = Steps(together).step if len(together) > 1 else trainer.step
-        step = _median(partial(_step, take, rng), days) / len(together)
-        whole = _median(trainer.score, job.split.validation[-TIMED - 1 :])
         steps = math.ceil(len(job.split.train) / own.day_stride)
-        validation = whole * math.ceil(len(job.split.validation) / own.validation_stride)
+        if trainer.device.type == "cuda":
+            # Its losses' names share a group, which need not be measured again.
+            if tuple(part) not in measured:
+                measured[tuple(part)] = _measure_on_gpu(together)
+            step, whole, validation = measured[tuple(part)]
+        else:
+            step, whole = _measure(together)
+            validation = whole * math.ceil(len(job.split.validation) / own.validation_stride)
         epoch = (steps * step + validation) * len(mine) / 3600
         fewest = min(own.patience + 1, own.max_epochs)
         plans.append(
@@ -162,6 +175,48 @@ def plan_grid(
         (parameters * 4 + scores) / 1e9,
         device,
     )
+
+
+def _measure(together: Sequence[Trainer]) -> tuple[float, float]:
+    """Return the seconds of one training's step and of one scored session."""
+    lead = together[0]
+    rng = np.random.default_rng(0)
+    take = Steps(together).step if len(together) > 1 else lead.step
+    days = lead.job.split.train[-TIMED - 1 :]
+    step = _median(partial(_step, take, rng), days) / len(together)
+    return step, _median(lead.score, lead.job.split.validation[-TIMED - 1 :])
+
+
+def _measure_on_gpu(together: Sequence[Trainer]) -> tuple[float, float, float]:
+    """Return the seconds of one training's step, one scored session, one validation pass."""
+    lead = together[0]
+    split, rng = lead.job.split, np.random.default_rng(0)
+    steps, days = Steps(together), _spread(split.train).tolist()
+    for _ in range(2):  # the second time is kept
+        _wait()
+        start = time.perf_counter()
+        for t in days:
+            steps.step(t, rng)
+        _wait()
+        step = (time.perf_counter() - start) / len(days) / len(together)
+    steps.close()
+    for _ in range(2):
+        whole = _median(lead.score, _spread(split.validation))
+    few = replace(split, train=split.train[-2 * lead.settings.day_stride :])
+    for trainer in together:
+        trainer.job = replace(trainer.job, split=few)
+    with SILENT.stage("validation", 0) as tick:
+        for _ in range(2):
+            before = lead.timings["validation_seconds"]
+            run_epoch(together, tick)
+            validation = lead.timings["validation_seconds"] - before
+    return step, whole, validation
+
+
+def _spread(sessions: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return a few sessions of a span, evenly spread: its years differ in their stocks."""
+    few = min(TIMED_ON_CUDA, len(sessions))
+    return sessions[np.linspace(0, len(sessions) - 1, few).astype(int)]
 
 
 def forget_peaks() -> None:
@@ -202,7 +257,12 @@ def _median(call: Callable[[int], object], sessions: npt.NDArray[np.intp]) -> fl
     for t in sessions.tolist():
         start = time.perf_counter()
         call(t)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _wait()
         spent.append(time.perf_counter() - start)
     return float(np.median(spent[1:] or spent))
+
+
+def _wait() -> None:
+    """Let a GPU end what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

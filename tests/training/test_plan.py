@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from factorlab.cli import main
@@ -71,6 +72,72 @@ def test_a_step_of_trainings_that_share_their_batches_is_one_of_all_of_them(
     assert [(job.name, job.trainings) for job in plan.jobs] == [("GRU-IC", 6), ("GRU-MSE", 6)]
     # For either name: each of the six of a retraining, as often as a step is timed.
     assert len(stepped) == 2 * 6 * (plan_module.TIMED + 1) and len(set(stepped)) == 6
+
+
+def test_on_cuda_what_is_timed_is_an_epoch_whose_kernels_are_compiled(data, monkeypatch) -> None:
+    settings = TrainingSettings(
+        train_years=2, seeds=(0, 1, 2), device="cpu", shared_batches=True, day_stride=2
+    )
+    jobs = job_grid([ModelSettings("GRU", "ic"), ModelSettings("GRU", "mse")], SPLITS, (0, 1, 2))
+    six = [Trainer(job, data, settings) for job in jobs if job.split is SPLITS[1]]
+    assert len(six) == 6
+    clock, learn, score = [0.0], Trainer.learn, Trainer.score_batch
+    days: list[int] = []
+
+    def slow_at_first(self, *a):
+        # The first pass of 20 sessions by six trainings compiles: a minute each.
+        days.append(1)
+        clock[0] += 60.0 if len(days) <= 20 * 6 else 0.25
+        return learn(self, *a)
+
+    def scored(self, *a):
+        clock[0] += 0.5
+        return score(self, *a)
+
+    monkeypatch.setattr(Trainer, "learn", slow_at_first)
+    monkeypatch.setattr(Trainer, "score_batch", scored)
+    monkeypatch.setattr(plan_module.time, "perf_counter", lambda: clock[0])
+    step, whole, validation = plan_module._measure_on_gpu(six)
+    assert step == pytest.approx(0.25)  # of one of the six
+    assert whole == pytest.approx(0.5)
+    assert validation == pytest.approx(8 * 0.5)  # the share of one: eight sessions
+    # Two passes of 20 spread sessions, then two epochs of two sessions, to validate after each.
+    assert len(days) == 6 * (2 * 20 + 2 * 2)
+    assert {trainer.epoch for trainer in six} == {2}
+
+
+def test_on_cuda_a_group_is_measured_once_for_all_of_its_names(data, monkeypatch) -> None:
+    settings = TrainingSettings(
+        train_years=2, seeds=(0, 1, 2), max_epochs=4, device="cpu", shared_batches=True
+    )
+    models = [ModelSettings("GRU", "ic"), ModelSettings("GRU", "mse"), ModelSettings("DLinear")]
+    measured: list[list[str]] = []
+    opened = plan_module.open_trainer
+
+    def on_cuda(job, data, own):
+        trainer = opened(job, data, own)
+        trainer.device = torch.device("cuda")
+        return trainer
+
+    def measure(together):
+        measured.append(sorted(f"{t.job.name} {t.job.seed}" for t in together))
+        return 0.5, 0.125, 2.0 * len(measured)
+
+    monkeypatch.setattr(plan_module, "open_trainer", on_cuda)
+    monkeypatch.setattr(plan_module, "_measure_on_gpu", measure)
+    plan = plan_grid(job_grid(models, SPLITS, settings.seeds), data, settings, workers=1)
+    six = [f"{name} {seed}" for name in ("GRU-IC", "GRU-MSE") for seed in (0, 1, 2)]
+    assert measured == [six, [f"{plan.jobs[2].name} {seed}" for seed in (0, 1, 2)]]
+    # 22 steps of half a second and a validation of 2 s, in 4 epochs of 6 trainings.
+    assert plan.jobs[0].most_hours == pytest.approx(4 * 6 * (22 * 0.5 + 2) / 3600)
+    assert plan.jobs[1].most_hours == plan.jobs[0].most_hours
+    assert plan.jobs[2].most_hours == pytest.approx(4 * 6 * (22 * 0.5 + 4) / 3600)
+    assert plan.score_hours == pytest.approx(3 * 3 * 8 * 0.125 / 3600)
+
+
+def test_sessions_that_are_timed_are_spread_over_the_span() -> None:
+    assert plan_module._spread(np.arange(5, 200)).tolist()[::19] == [5, 199]
+    assert plan_module._spread(np.arange(3)).tolist() == [0, 1, 2]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets a peak of memory back")
