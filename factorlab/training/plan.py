@@ -130,7 +130,8 @@ def plan_grid(
         together = [trainer, *(open_trainer(jobs[k], data, own) for k in part if jobs[k] != job)]
         days = job.split.train[-TIMED - 1 :]
         rng = np.random.default_rng(0)
-        take = Steps(together).step if len(together) > 1 else trainer.step
+        stacks = len(together) > 1 or trainer.device.type == "cuda"
+        take = Steps(together).step if stacks else trainer.step
         step = _median(partial(_step, take, rng), days) / len(together)
         whole = _median(trainer.score, job.split.validation[-TIMED - 1 :])
         steps = math.ceil(len(job.split.train) / own.day_stride)

@@ -1,0 +1,80 @@
+"""Labels, SIZE and columns on a GPU: sent there once, gathered there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["DeviceColumns", "DeviceRows", "sent"]
+
+
+def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device; a GPU is not waited for."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+class DeviceRows:
+    """Rows of numbers on a device, each sent there when it is first asked for.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows T, one a session, and columns N, one a stock.
+    row : callable
+        Returns the row of a session, an array of N numbers.
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        row: Callable[[int], npt.NDArray[np.float64]],
+        device: torch.device,
+    ) -> None:
+        self._row, self._device = row, device
+        self._values = torch.empty(shape, dtype=torch.float32, device=device)
+        self._there = np.zeros(shape[0], dtype=bool)
+
+    def take(self, t: int, where: Tensor) -> Tensor:
+        """Return the numbers of session `t` in some columns.
+
+        Parameters
+        ----------
+        t : int
+        where : Tensor of int64, shape (B,)
+            Columns, on the device.
+
+        Returns
+        -------
+        Tensor of float32, shape (B,)
+        """
+        if not self._there[t]:
+            self._values[t] = sent(self._row(t).astype(np.float32), self._device)
+            self._there[t] = True
+        return self._values[t].index_select(0, where)
+
+
+class DeviceColumns:
+    """Columns on a device: those last asked for of each session stay there.
+
+    Where an epoch visits full cross-sections the next one finds them there.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._kept: dict[int, tuple[npt.NDArray[np.intp], Tensor]] = {}
+
+    def of(self, t: int, columns: npt.NDArray[np.intp]) -> Tensor:
+        """Return `columns`, those wanted of session `t`, as a tensor of int64, shape (B,)."""
+        known = self._kept.get(t)
+        if known is None or not np.array_equal(known[0], columns):
+            known = self._kept[t] = columns, sent(columns, self._device)
+        return known[1]
