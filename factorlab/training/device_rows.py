@@ -31,8 +31,14 @@ class DeviceRows:
     row : callable
         Returns the row of a session, an array of N numbers.
     device : torch.device
+
+    Notes
+    -----
+    What stays on the device is made outside `torch.inference_mode`, whoever asks first: training
+    could not write to it else.
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         shape: tuple[int, int],
@@ -57,9 +63,13 @@ class DeviceRows:
         Tensor of float32, shape (B,)
         """
         if not self._there[t]:
-            self._values[t] = sent(self._row(t).astype(np.float32), self._device)
-            self._there[t] = True
+            self._send(t)
         return self._values[t].index_select(0, where)
+
+    @torch.inference_mode(False)
+    def _send(self, t: int) -> None:
+        self._values[t] = sent(self._row(t).astype(np.float32), self._device)
+        self._there[t] = True
 
 
 class DeviceColumns:
@@ -72,6 +82,7 @@ class DeviceColumns:
         self._device = device
         self._kept: dict[int, tuple[npt.NDArray[np.intp], Tensor]] = {}
 
+    @torch.inference_mode(False)
     def of(self, t: int, columns: npt.NDArray[np.intp]) -> Tensor:
         """Return `columns`, those wanted of session `t`, as a tensor of int64, shape (B,)."""
         known = self._kept.get(t)

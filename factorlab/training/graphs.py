@@ -69,14 +69,14 @@ class Replays:
         if self._graphs is None:
             return self._step(*inputs)
         shapes = tuple(given.shape for given in inputs)
+        self._alike = self._alike + 1 if shapes == self._last else 1
+        self._last = shapes
         if shapes not in self._recorded and not self._record(shapes, inputs):
             return self._graphs.run(self._step, inputs)
         return self._recorded[shapes](*inputs)
 
     def _record(self, shapes: tuple[torch.Size, ...], inputs: tuple[Tensor, ...]) -> bool:
         """Record the step if its turn has come; say whether there is a recording now."""
-        self._alike = self._alike + 1 if shapes == self._last else 1
-        self._last = shapes
         if self._graphs is None or self._alike <= self._after or self.recorded >= self._most:
             return False
         try:

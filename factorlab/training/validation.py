@@ -16,7 +16,7 @@ from factorlab.training.stacked import Layout, stacked_scores
 if TYPE_CHECKING:
     from factorlab.training.trainer import Trainer
 
-__all__ = ["validate", "validate_stacked"]
+__all__ = ["StackedScores", "scores_stacked", "validate", "validate_stacked"]
 
 Columns = npt.NDArray[np.intp]
 
@@ -37,10 +37,10 @@ def validate(trainers: Sequence[Trainer]) -> list[dict[str, float]]:
 
     Notes
     -----
-    On CUDA networks are scored by `validate_stacked`, those of the user's own excepted.
+    Where `scores_stacked` says so, by `validate_stacked`.
     """
     lead = trainers[0]
-    if lead.device.type == "cuda" and not any("." in t.job.spec.model for t in trainers):
+    if scores_stacked(trainers):
         return validate_stacked(trainers)
     measured = _Measured(trainers)
     for t, columns in _sessions(lead):
@@ -49,26 +49,48 @@ def validate(trainers: Sequence[Trainer]) -> list[dict[str, float]]:
     return measured.means()
 
 
-@torch.inference_mode()
+def scores_stacked(trainers: Sequence[Trainer]) -> bool:
+    """Whether the trainings are scored as one: on CUDA, networks of the user's own excepted."""
+    own = any("." in trainer.job.spec.model for trainer in trainers)
+    return trainers[0].device.type == "cuda" and not own
+
+
+class StackedScores:
+    """Score batches with the weights that would be kept, all trainings by one forward pass.
+
+    Parameters
+    ----------
+    trainers : sequence of Trainer
+        Of one architecture; their weights are copied.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        self._lead = lead = trainers[0]
+        layout = Layout(lead.model)
+        flat = torch.zeros(len(trainers), layout.width, device=lead.device)
+        layout.fill(flat, [dict(trainer.kept.named_parameters()) for trainer in trainers])
+        self._weights = layout.views(flat)
+
+    @torch.inference_mode()
+    def session(self, t: int, columns: Columns) -> torch.Tensor:
+        """Return the scores of stocks of session `t`, shape (K, B), on the device."""
+        batch = self._lead.batch(t, columns)
+        self._lead.model.eval()
+        return stacked_scores(self._lead.model, self._weights, batch.x, batch.size).float()
+
+
 def validate_stacked(trainers: Sequence[Trainer]) -> list[dict[str, float]]:
     """Do what `validate` does with one forward pass for all, and one copy to the host in all.
 
     Scores differ from those of each alone by rounding.
     """
-    lead = trainers[0]
-    layout = Layout(lead.model)
-    flat = torch.zeros(len(trainers), layout.width, device=lead.device)
-    layout.fill(flat, [dict(trainer.kept.named_parameters()) for trainer in trainers])
-    weights = layout.views(flat)
-    lead.model.eval()
-    sessions = list(_sessions(lead))
-    scores = []
-    for t, columns in sessions:
-        batch = lead.batch(t, columns)
-        scores.append(stacked_scores(lead.model, weights, batch.x, batch.size).float())
+    scores = StackedScores(trainers)
+    sessions = list(_sessions(trainers[0]))
+    there = [scores.session(t, columns) for t, columns in sessions]
     measured = _Measured(trainers)
     if sessions:
-        host = torch.cat(scores, dim=1).cpu()  # (K, all stocks)
+        host = torch.cat(there, dim=1).cpu()  # (K, all stocks)
         parts = host.split([len(columns) for _, columns in sessions], dim=1)
         for (t, columns), part in zip(sessions, parts, strict=True):
             measured.add(t, columns, part.contiguous().unbind())

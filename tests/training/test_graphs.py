@@ -66,7 +66,10 @@ def test_shapes_that_change_are_never_recorded_and_two_may_be() -> None:
     for n in (3, 2) * 5:
         steps(torch.ones(n))
     assert told.done == ["run"] * 10
-    for n in (3, 3, 3, 2, 2, 2, 4, 4, 4, 4):
+    for n in (3, 3, 3, 2, 2, 3, 2, 3, 2):
+        steps(torch.ones(n))
+    assert steps.recorded == 1  # those of 2 were not in succession
+    for n in (2, 2, 4, 4, 4, 4):
         steps(torch.ones(n))
     assert steps.recorded == 2
     told.done.clear()

@@ -76,6 +76,18 @@ def test_a_row_is_sent_once_and_columns_while_they_are_the_same() -> None:
     assert columns.of(1, np.array([1, 3])) is not first
 
 
+def test_what_scoring_sends_first_training_can_read_and_add_to() -> None:
+    columns = DeviceColumns(CPU)
+    with torch.inference_mode():
+        rows = DeviceRows((2, 3), lambda t: np.ones(3), CPU)
+        rows.take(0, columns.of(0, np.array([1])))
+    where = columns.of(0, np.array([1]))
+    assert not where.is_inference()
+    weight = torch.ones(1, requires_grad=True)
+    (weight * rows.take(0, where) * rows.take(1, where)).sum().backward()
+    assert weight.grad == 1
+
+
 @pytest.mark.parametrize("ranks", ["uniform", "gaussian"])
 def test_what_is_gathered_on_a_device_is_what_the_host_cuts(ranks) -> None:
     store = TinyStore(t=40, n=70)
