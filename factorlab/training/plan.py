@@ -22,13 +22,11 @@ from factorlab.training.fit import groups, open_trainer
 from factorlab.training.job import Job
 from factorlab.training.settings import TrainingSettings
 from factorlab.training.trainer import Steps
-from factorlab.training.validation import StackedScores, scores_stacked
 
 __all__ = ["GridPlan", "JobPlan", "forget_peaks", "plan_grid"]
 
 # Steps and cross-sections that are timed for each network, after one of each to warm up.
 TIMED = 3
-TIMED_ON_GPU = 12
 
 
 @dataclass(frozen=True)
@@ -130,19 +128,13 @@ def plan_grid(
         trainer = open_trainer(job, data, own)
         (part,) = (part for part in parts if jobs.index(job) in part)
         together = [trainer, *(open_trainer(jobs[k], data, own) for k in part if jobs[k] != job)]
-        on_gpu = trainer.device.type == "cuda"
-        # A GPU's first steps of a shape warm up, and one is recorded.
-        last = slice(-(TIMED_ON_GPU if on_gpu else TIMED) - 1, None)
+        days = job.split.train[-TIMED - 1 :]
         rng = np.random.default_rng(0)
-        take = Steps(together).step if len(together) > 1 or on_gpu else trainer.step
-        step = _median(partial(_step, take, rng), job.split.train[last]) / len(together)
-        sessions_scored = job.split.validation[last]
-        whole = each = _median(trainer.score, sessions_scored)
-        if scores_stacked(together):
-            all_of_them = partial(_score, StackedScores(together), data)
-            each = _median(all_of_them, sessions_scored) / len(together)
+        take = Steps(together).step if len(together) > 1 else trainer.step
+        step = _median(partial(_step, take, rng), days) / len(together)
+        whole = _median(trainer.score, job.split.validation[-TIMED - 1 :])
         steps = math.ceil(len(job.split.train) / own.day_stride)
-        validation = each * math.ceil(len(job.split.validation) / own.validation_stride)
+        validation = whole * math.ceil(len(job.split.validation) / own.validation_stride)
         epoch = (steps * step + validation) * len(mine) / 3600
         fewest = min(own.patience + 1, own.max_epochs)
         plans.append(
@@ -202,10 +194,6 @@ def _peak_bytes() -> int:
 
 def _step(take: Callable[..., object], rng: np.random.Generator, t: int) -> None:
     take(t, rng)
-
-
-def _score(scores: StackedScores, data: TrainingData, t: int) -> None:
-    scores.session(t, data.columns(t))
 
 
 def _median(call: Callable[[int], object], sessions: npt.NDArray[np.intp]) -> float:

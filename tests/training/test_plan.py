@@ -22,7 +22,6 @@ from factorlab.training.plan import GridPlan, JobPlan, forget_peaks, plan_grid
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.trainer import Trainer
-from factorlab.training.validation import StackedScores
 from tests.tiny import TinyStore
 
 SPLITS = [
@@ -72,25 +71,6 @@ def test_a_step_of_trainings_that_share_their_batches_is_one_of_all_of_them(
     assert [(job.name, job.trainings) for job in plan.jobs] == [("GRU-IC", 6), ("GRU-MSE", 6)]
     # For either name: each of the six of a retraining, as often as a step is timed.
     assert len(stepped) == 2 * 6 * (plan_module.TIMED + 1) and len(set(stepped)) == 6
-
-
-def test_validation_of_what_is_scored_as_one_is_shared(data, monkeypatch) -> None:
-    settings = TrainingSettings(train_years=2, seeds=(0, 1), device="cpu", shared_batches=True)
-    jobs = job_grid([ModelSettings("GRU", "ic")], SPLITS[:1], settings.seeds)
-    scored: list[tuple[int, ...]] = []
-    session = StackedScores.session
-
-    def noted(self, t, columns):
-        out = session(self, t, columns)
-        scored.append(tuple(out.shape))
-        return out
-
-    monkeypatch.setattr(StackedScores, "session", noted)
-    monkeypatch.setattr(plan_module, "scores_stacked", lambda trainers: True)
-    (plan,) = plan_grid(jobs, data, settings, workers=1).jobs
-    assert plan.validation_seconds > 0
-    assert len(scored) == plan_module.TIMED + 1
-    assert all(count == 2 and stocks >= 50 for count, stocks in scored)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets a peak of memory back")
