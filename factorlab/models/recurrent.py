@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from factorlab.kernels.gru import gates_backward, gates_forward, gates_step
-from factorlab.models.batched_gru import is_batched, stacked_states
+from factorlab.models.batched_gru import has_kernels, is_batched, one_layer, stacked_states
 
 __all__ = ["gru_states"]
 
@@ -46,13 +46,17 @@ def gru_states(
     Notes
     -----
     Below `torch.vmap` (`batched_gru`) a stack of layers runs as one, by `stacked_states`. Else, on
-    a CPU in float32 the compiled gates of `factorlab.kernels.gru` are used, else `nn.GRU`,
-    which is the reference: outputs agree within 1e-5, gradients within 1e-4 of their largest.
+    a GPU that has them, the kernels of `factorlab.kernels.triton_gru` are used (`has_kernels`
+    says where, and how closely they agree); on a CPU in float32 the compiled gates of
+    `factorlab.kernels.gru`; else `nn.GRU`, which is the reference: outputs agree within 1e-5,
+    gradients within 1e-4 of their largest.
     """
     if is_batched():
-        w_in, w_hh, b_in, b_hh = _folded(gru, project)
-        states = stacked_states(x, w_in, w_hh, b_in, b_hh)
-        return states[-1] if last else states
+        return stacked_states(x, *_folded(gru, project), last)
+    if x.is_cuda:
+        weights = _folded(gru, project)
+        if has_kernels(x, weights[1]):
+            return one_layer(x, *weights, last)
     if x.device.type != "cpu" or x.dtype != torch.float32:
         steps = x if project is None else nn.functional.linear(x, *project)
         states, _ = gru(steps)
