@@ -79,9 +79,22 @@ class BatchedSteps:
             "step": torch.zeros((), device=self._device if self._fused else "cpu"),
             **{key: torch.zeros(shape, device=self._device) for key in _MOMENTS},
         }
+        self._graphs = graphs
         recorder = CudaGraphs(self._device) if on_gpu and graphs is not False else None
         self._replays = Replays(self._take, recorder)
         self.load()
+
+    @classmethod
+    def of(cls, trainers: Sequence[Trainer], graphs: bool | None = None) -> BatchedSteps:
+        """Return what steps these trainings: that of their last epoch, with its recordings."""
+        lead = trainers[0]
+        if lead.stacked is not None and lead.stacked.holds(trainers, graphs):
+            lead.stacked.load()
+        else:
+            for trainer in trainers:
+                trainer.stacked = None  # its memory is free before the next one's is taken
+            lead.stacked = cls(trainers, graphs)
+        return lead.stacked
 
     @staticmethod
     def takes(trainers: Sequence[Trainer]) -> bool:
@@ -97,12 +110,11 @@ class BatchedSteps:
         same = all(steps == taken[0] and len(steps) <= 1 for steps in taken)
         return same and not any("." in trainer.job.spec.model for trainer in trainers)
 
-    def holds(self, trainers: Sequence[Trainer]) -> bool:
-        """Whether these are the trainings that are stepped here."""
+    def holds(self, trainers: Sequence[Trainer], graphs: bool | None = None) -> bool:
+        """Whether these are the trainings that are stepped here, and in this way."""
         mine = [whose() for whose in self._whose]
-        return len(mine) == len(trainers) and all(
-            a is b for a, b in zip(mine, trainers, strict=True)
-        )
+        same = len(mine) == len(trainers) and graphs == self._graphs
+        return same and all(a is b for a, b in zip(mine, trainers, strict=True))
 
     def step(self, batch: Batch, labels: Sequence[Label]) -> Tensor:
         """Take one optimiser step of each training.

@@ -277,17 +277,24 @@ class Steps:
     stack : bool, optional
         Step them as one (`BatchedSteps`) where that takes them, one training too, else one after
         the other; by default on CUDA.
+    graphs : bool, optional
+        As for `BatchedSteps`.
 
     Notes
     -----
     The trainers have their weights again after `close`.
     """
 
-    def __init__(self, trainers: Sequence[Trainer], stack: bool | None = None) -> None:
+    def __init__(
+        self,
+        trainers: Sequence[Trainer],
+        stack: bool | None = None,
+        graphs: bool | None = None,
+    ) -> None:
         self._trainers = trainers
         stack = trainers[0].device.type == "cuda" if stack is None else stack
         takes = stack and BatchedSteps.takes(trainers)
-        self._stacked = _stacked(trainers) if takes else None
+        self._stacked = BatchedSteps.of(trainers, graphs) if takes else None
 
     def step(self, t: int, rng: np.random.Generator) -> torch.Tensor | None:
         """Take a step of each on session `t`; return the losses, (K,), None for too few stocks."""
@@ -311,18 +318,6 @@ class Steps:
         """Give the weights back."""
         if self._stacked is not None:
             self._stacked.close()
-
-
-def _stacked(trainers: Sequence[Trainer]) -> BatchedSteps:
-    """Return what steps these trainings as one: that of the last epoch, with its recordings."""
-    lead = trainers[0]
-    if lead.stacked is not None and lead.stacked.holds(trainers):
-        lead.stacked.load()
-    else:
-        for trainer in trainers:
-            trainer.stacked = None  # its memory is free before the next one's is taken
-        lead.stacked = BatchedSteps(trainers)
-    return lead.stacked
 
 
 def _train(trainers: Sequence[Trainer], tick: Tick) -> list[list[float]]:
