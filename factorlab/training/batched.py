@@ -80,8 +80,10 @@ class BatchedSteps:
             **{key: torch.zeros(shape, device=self._device) for key in _MOMENTS},
         }
         self._graphs = graphs
-        recorder = CudaGraphs(self._device) if on_gpu and graphs is not False else None
-        self._replays = Replays(self._take, recorder)
+        # The fused Adam alone counts its steps on the GPU, as a recording must.
+        records = on_gpu and self._fused and graphs is not False
+        recorder = CudaGraphs(self._device) if records else None
+        self._replays = Replays(recorder)
         self.load()
 
     @classmethod
@@ -131,7 +133,7 @@ class BatchedSteps:
             The losses.
         """
         targets = [self._target([labels[k] for k in mine]) for mine in self._groups]
-        return self._replays(batch.x, batch.size, *targets)
+        return self._replays(self._take, batch.x, batch.size, *targets)
 
     def _target(self, labels: Sequence[Label]) -> Tensor:
         """Return the labels of the trainings of one loss: (B,) where they share them, or (k, B)."""

@@ -14,7 +14,6 @@ from factorlab.features import WindowSource, WindowStats
 from factorlab.labels import LabelSettings, neutral_returns, standardize
 from factorlab.training.device_rows import DeviceColumns, DeviceRows
 from factorlab.training.device_windows import DeviceWindows
-from factorlab.training.settings import LOSS_NAMES
 
 if TYPE_CHECKING:
     from factorlab.market.store import Store
@@ -124,7 +123,7 @@ class TrainingData:
             label = self.label(t, loss)[batch.columns]
             return torch.from_numpy(label.astype(np.float32)).to(batch.x.device)
         rows = self._rows_on(batch.where.device, self.labels.standard(loss))
-        return rows.take(t, batch.where)
+        return rows.take(t, batch.where, partial(self.label, loss=loss))
 
     def fitted(self, split: Split) -> WindowStats | None:
         """Return what the windows' normalisation takes from the training span, if anything."""
@@ -175,15 +174,14 @@ class TrainingData:
             self._columns[device] = DeviceColumns(device)
         where = self._columns[device].of(t, columns)
         x = self._on(device).window(t, columns, fitted)
-        return Batch(x, self._rows_on(device, "size").take(t, where), columns, where)
+        size = self._rows_on(device, "size").take(t, where, self._size)
+        return Batch(x, size, columns, where)
 
     def _rows_on(self, device: torch.device, what: str) -> DeviceRows:
         """Return the rows of a device: SIZE, or the labels of a standard."""
         key = (device, what)
         if key not in self._rows:
-            loss = {self.labels.standard(loss): loss for loss in LOSS_NAMES}.get(what)
-            row = self._size if loss is None else partial(self.label, loss=loss)
-            self._rows[key] = DeviceRows(self._shape, row, device)
+            self._rows[key] = DeviceRows(self._shape, device)
         return self._rows[key]
 
     def _on(self, device: torch.device) -> DeviceWindows:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 __all__ = ["DeviceColumns", "DeviceRows", "sent"]
 
+Row = Callable[[int], npt.NDArray[np.float64]]
+
 
 def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     """Return an array as a tensor on a device; a GPU is not waited for."""
@@ -28,8 +30,6 @@ class DeviceRows:
     ----------
     shape : tuple of int
         Rows T, one a session, and columns N, one a stock.
-    row : callable
-        Returns the row of a session, an array of N numbers.
     device : torch.device
 
     Notes
@@ -39,17 +39,12 @@ class DeviceRows:
     """
 
     @torch.inference_mode(False)
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        row: Callable[[int], npt.NDArray[np.float64]],
-        device: torch.device,
-    ) -> None:
-        self._row, self._device = row, device
+    def __init__(self, shape: tuple[int, int], device: torch.device) -> None:
+        self._device = device
         self._values = torch.empty(shape, dtype=torch.float32, device=device)
         self._there = np.zeros(shape[0], dtype=bool)
 
-    def take(self, t: int, where: Tensor) -> Tensor:
+    def take(self, t: int, where: Tensor, row: Row) -> Tensor:
         """Return the numbers of session `t` in some columns.
 
         Parameters
@@ -57,18 +52,20 @@ class DeviceRows:
         t : int
         where : Tensor of int64, shape (B,)
             Columns, on the device.
+        row : callable
+            Returns the numbers of a session, N of them; called where they are not there yet.
 
         Returns
         -------
         Tensor of float32, shape (B,)
         """
         if not self._there[t]:
-            self._send(t)
+            self._send(t, row)
         return self._values[t].index_select(0, where)
 
     @torch.inference_mode(False)
-    def _send(self, t: int) -> None:
-        self._values[t] = sent(self._row(t).astype(np.float32), self._device)
+    def _send(self, t: int, row: Row) -> None:
+        self._values[t] = sent(row(t).astype(np.float32), self._device)
         self._there[t] = True
 
 

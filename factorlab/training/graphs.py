@@ -31,12 +31,11 @@ class Replays:
 
     Parameters
     ----------
-    step : callable
-        Takes tensors and returns one; whatever else it changes lies where it lay before.
     graphs : Graphs, optional
         None runs every step as it is.
     after : int
-        Steps of one shape in succession before it is recorded, which warm up what is made once.
+        Steps of one shape in succession before it is recorded; all but the first warm up, as
+        `Graphs.run` runs them, what is made once.
     most : int
         Recordings kept, each of a shape of its own; steps of other shapes run as they are.
 
@@ -46,11 +45,8 @@ class Replays:
     recording runs nothing, so no step is lost or taken twice.
     """
 
-    def __init__(
-        self, step: Step, graphs: Graphs | None = None, after: int = 2, most: int = 2
-    ) -> None:
-        self._step, self._graphs = step, graphs
-        self._after, self._most = after, most
+    def __init__(self, graphs: Graphs | None = None, after: int = 3, most: int = 2) -> None:
+        self._graphs, self._after, self._most = graphs, after, most
         self._recorded: dict[tuple[torch.Size, ...], Step] = {}
         self._last: tuple[torch.Size, ...] = ()
         self._alike = 0
@@ -64,23 +60,36 @@ class Replays:
         """Drop the recordings."""
         self._recorded.clear()
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """Take a step."""
-        if self._graphs is None:
-            return self._step(*inputs)
+    def __call__(self, step: Step, *inputs: Tensor) -> Tensor:
+        """Take a step.
+
+        Parameters
+        ----------
+        step : callable
+            The same one always; takes the inputs and returns one tensor. Whatever else it changes
+            lies where it lay before.
+        inputs : Tensor
+
+        Returns
+        -------
+        Tensor
+            The step's, which no later step overwrites.
+        """
         shapes = tuple(given.shape for given in inputs)
         self._alike = self._alike + 1 if shapes == self._last else 1
         self._last = shapes
-        if shapes not in self._recorded and not self._record(shapes, inputs):
-            return self._graphs.run(self._step, inputs)
+        if self._graphs is None or (self._alike == 1 and shapes not in self._recorded):
+            return step(*inputs)
+        if shapes not in self._recorded and not self._record(self._graphs, step, inputs):
+            return step(*inputs) if self._graphs is None else self._graphs.run(step, inputs)
         return self._recorded[shapes](*inputs)
 
-    def _record(self, shapes: tuple[torch.Size, ...], inputs: tuple[Tensor, ...]) -> bool:
+    def _record(self, graphs: Graphs, step: Step, inputs: tuple[Tensor, ...]) -> bool:
         """Record the step if its turn has come; say whether there is a recording now."""
-        if self._graphs is None or self._alike <= self._after or self.recorded >= self._most:
+        if self._alike <= self._after or self.recorded >= self._most:
             return False
         try:
-            self._recorded[shapes] = self._graphs.record(self._step, inputs)
+            self._recorded[self._last] = graphs.record(step, inputs)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             warnings.warn(
@@ -88,7 +97,7 @@ class Replays:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            self._most = 0
+            self._graphs = None
             return False
         return True
 
@@ -102,9 +111,9 @@ class CudaGraphs:
 
     Notes
     -----
-    All runs and recordings are made on one stream beside the current one: what autograd and the
-    libraries keep by stream is then that of the warm-up. The recordings share their memory, since
-    one is replayed after another and what it returns is copied.
+    Runs to warm up and recordings are made on one stream beside the current one, so that what
+    autograd and the libraries keep by stream is there when a recording begins. The recordings
+    share their memory, since one is replayed after another and what it returns is copied.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -64,9 +64,13 @@ def test_stacked_scores_are_those_of_each(name, count) -> None:
 def test_a_row_is_sent_once_and_columns_while_they_are_the_same() -> None:
     asked: list[int] = []
     values = np.arange(12.0).reshape(3, 4)
-    rows = DeviceRows((3, 4), lambda t: (asked.append(t), values[t])[1], CPU)
-    where = torch.tensor([3, 0])
-    taken = [rows.take(t, where).tolist() for t in (1, 1, 2, 1)]
+    rows, where = DeviceRows((3, 4), CPU), torch.tensor([3, 0])
+
+    def row(t: int) -> np.ndarray:
+        asked.append(t)
+        return values[t]
+
+    taken = [rows.take(t, where, row).tolist() for t in (1, 1, 2, 1)]
     assert taken == [[7.0, 4.0], [7.0, 4.0], [11.0, 8.0], [7.0, 4.0]]
     assert asked == [1, 2]
     columns = DeviceColumns(CPU)
@@ -78,13 +82,17 @@ def test_a_row_is_sent_once_and_columns_while_they_are_the_same() -> None:
 
 def test_what_scoring_sends_first_training_can_read_and_add_to() -> None:
     columns = DeviceColumns(CPU)
+
+    def ones(t: int) -> np.ndarray:
+        return np.ones(3)
+
     with torch.inference_mode():
-        rows = DeviceRows((2, 3), lambda t: np.ones(3), CPU)
-        rows.take(0, columns.of(0, np.array([1])))
+        rows = DeviceRows((2, 3), CPU)
+        rows.take(0, columns.of(0, np.array([1])), ones)
     where = columns.of(0, np.array([1]))
     assert not where.is_inference()
     weight = torch.ones(1, requires_grad=True)
-    (weight * rows.take(0, where) * rows.take(1, where)).sum().backward()
+    (weight * rows.take(0, where, ones) * rows.take(1, where, ones)).sum().backward()
     assert weight.grad == 1
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from factorlab.training.job import Job
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
 from factorlab.training.trainer import Steps, Trainer, run_epoch
-from factorlab.training.validation import validate_stacked
+from factorlab.training.validation import validate, validate_stacked
 from tests.tiny import TinyStore
 from tests.training.test_graphs import Told
 
@@ -194,8 +196,53 @@ def test_recorded_steps_are_those_that_run_as_they_are(data) -> None:
             losses = steps.step(trainers[0].batch(t, columns), labels)
         steps.close()
         weights.append([losses, *(p for t in trainers for p in t.kept.parameters())])
-    assert graphs.done == ["run", "run", "record", *["replay"] * 4]
+    assert graphs.done == ["run", "run", "record", *["replay"] * 3]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_on_a_gpu_recorded_steps_and_scores_are_those_of_each_alone(data, model, seeds) -> None:
+    settings = dataclasses.replace(SETTINGS, average=0.5, device="cuda")
+    ways = {"recorded": {"stack": True}, "stacked": {"graphs": False}, "alone": {"stack": False}}
+    losses, scores = {}, {}
+    for way, how in ways.items():
+        trainers = [Trainer(job, data, settings) for job in grid(model, seeds)]
+        for trainer in trainers:
+            trainer.optimizer.param_groups[0]["eps"] = 1e-2
+        steps, rng = Steps(trainers, **how), np.random.default_rng(0)
+        taken = [steps.step(t, rng) for t in SPLIT.train[:8].tolist()]
+        if way != "alone":
+            assert steps._stacked._replays.recorded == (way == "recorded")
+        steps.close()
+        losses[way] = torch.stack(taken).cpu()
+        scores[way] = torch.tensor([list(point.values()) for point in validate(trainers)])
+    for way in ("recorded", "stacked"):
+        torch.testing.assert_close(losses[way], losses["alone"], atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(scores[way], scores["alone"], atol=2e-2, rtol=2e-2)
+
+
+def test_what_is_stepped_as_one_goes_with_its_trainings(data) -> None:
+    """At once, and not when cycles are looked for: it holds a GPU's memory."""
+    trainers = [Trainer(job, data, SETTINGS) for job in grid("GRU")]
+    gc.collect()
+    gc.disable()
+    try:
+        steps = Steps(trainers, stack=True)
+        steps.step(20, np.random.default_rng(0))
+        steps.close()
+        there = weakref.ref(trainers[0].stacked)
+        assert Steps(trainers, stack=True)._stacked is there()
+        assert Steps(trainers, stack=True, graphs=False)._stacked is not there()
+        assert there() is not None
+        del steps
+        assert there() is None
+        there = weakref.ref(trainers[0].stacked)
+        del trainers
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_labels_of_their_own_and_shared_ones_are_the_same(data) -> None:
