@@ -173,7 +173,7 @@ class TrainingData:
         if device not in self._columns:
             self._columns[device] = DeviceColumns(device)
         where = self._columns[device].of(t, columns)
-        x = self._on(device).window(t, columns, fitted)
+        x = self._on(device).window(t, where, fitted)
         size = self._rows_on(device, "size").take(t, where, self._size)
         return Batch(x, size, columns, where)
 
