@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
@@ -198,6 +199,38 @@ def test_recorded_steps_are_those_that_run_as_they_are(data) -> None:
         weights.append([losses, *(p for t in trainers for p in t.kept.parameters())])
     assert graphs.done == ["run", "run", "record", *["replay"] * 3]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+class Waits(TorchDispatchMode):
+    """Refuse what a GPU would be waited for, or fed by, in the middle of a step."""
+
+    names = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "lift_fresh")
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        name = op.name().partition("::")[2].partition(".")[0]
+        masks = name in ("index", "index_put_") and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if name in self.names or masks:
+            raise RuntimeError(f"{name} waits")
+        return op(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_nothing_in_a_step_waits(data, model) -> None:
+    """So that it can be recorded; the Adam of a GPU, whose count of steps lies there too."""
+    settings = dataclasses.replace(SETTINGS, average=0.5)
+    trainers = [Trainer(job, data, settings) for job in grid(model)]
+    steps = BatchedSteps(trainers, fused=True)
+    batch = trainers[0].batch(20, data.columns(20))
+    target = torch.rand(batch.x.shape[1])
+    with Waits():
+        steps.step(batch, [target] * len(trainers))
+    group = torch.tensor([0, 1])
+    with pytest.raises(RuntimeError, match="waits"), Waits():
+        torch.nn.functional.one_hot(group, 2)
+    with pytest.raises(RuntimeError, match="waits"), Waits():
+        target[target > 0.5]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
