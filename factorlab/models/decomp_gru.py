@@ -115,7 +115,8 @@ def group_demean(h: Tensor, group: Tensor, groups: int) -> Tensor:
     Tensor, shape (S, B, d)
         A group under two members uses the mean of all stocks.
     """
-    onehot = nn.functional.one_hot(group, groups).to(h.dtype)  # (B, G)
+    # `one_hot` would read its greatest value, for which a GPU has to be waited for.
+    onehot = (group[:, None] == torch.arange(groups, device=group.device)).to(h.dtype)  # (B, G)
     count = onehot.sum(0)
     member = onehot / count.clamp_min(1.0)
     member = torch.where(count < 2, torch.full_like(member, 1.0 / len(group)), member)

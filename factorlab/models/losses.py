@@ -13,23 +13,25 @@ def ic_loss(prediction: Tensor, label: Tensor) -> Tensor:
 
     Parameters
     ----------
-    prediction, label : Tensor, shape (B,)
-        One date's stocks; dates are never pooled.
+    prediction : Tensor, shape (..., B)
+        One date's stocks in the last axis; dates are never pooled.
+    label : Tensor, shape (..., B)
+        Of fewer axes where they are the same for all predictions.
 
     Returns
     -------
-    Tensor
-        Scalar in [−1, 1], float32 centred sums. A constant side gives 0 with no gradient.
+    Tensor, shape (...)
+        In [−1, 1], float32 centred sums. A constant side gives 0 with no gradient.
 
     Notes
     -----
     Source: the report, 损失函数; definitions §7.
     """
-    p = prediction.float() - prediction.float().mean()
-    y = label.float() - label.float().mean()
+    p = prediction.float() - prediction.float().mean(-1, keepdim=True)
+    y = label.float() - label.float().mean(-1, keepdim=True)
     # Clamped below the root: the root of 0 has no finite gradient.
-    norm = (p.square().sum().clamp_min(1e-20) * y.square().sum().clamp_min(1e-20)).sqrt()
-    return -(p * y).sum() / norm
+    squares = p.square().sum(-1).clamp_min(1e-20) * y.square().sum(-1).clamp_min(1e-20)
+    return -(p * y).sum(-1) / squares.sqrt()
 
 
 def weighted_mse_loss(
@@ -39,8 +41,8 @@ def weighted_mse_loss(
 
     Parameters
     ----------
-    prediction, label : Tensor, shape (B,)
-        One date's stocks, labels z-scored.
+    prediction, label : Tensor, shape (..., B)
+        As for `ic_loss`; labels z-scored.
     tau : float
         Where the long side begins, in standard deviations.
     alpha : float
@@ -48,12 +50,12 @@ def weighted_mse_loss(
 
     Returns
     -------
-    Tensor
-        Scalar. The weight carries no gradient.
+    Tensor, shape (...)
+        The weight carries no gradient.
 
     Notes
     -----
     Source: the report, 损失函数; definitions §7.
     """
     weight = 1.0 + alpha * (torch.sigmoid(torch.relu(label - tau)) - 0.5)
-    return (weight.detach() * (prediction - label).square()).mean()
+    return (weight.detach() * (prediction - label).square()).mean(-1)

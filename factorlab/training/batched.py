@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from factorlab.models.batched_gru import batched_gru
+from factorlab.training.device_rows import sent
+from factorlab.training.graphs import CudaGraphs, Replays
+from factorlab.training.stacked import Layout, stacked_scores
 
 if TYPE_CHECKING:
     from factorlab.training.data import Batch
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["BatchedSteps"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_OPTIONS = ("lr", "betas", "eps", "weight_decay")
+
+Label = npt.NDArray[np.float64] | Tensor
 
 
 class BatchedSteps:
@@ -28,37 +34,69 @@ class BatchedSteps:
     Parameters
     ----------
     trainers : sequence of Trainer
-        Those that `takes` takes. Until `close` their weights and moments are those of the
-        last one.
+        Those that `takes` takes. From `load`, which this calls, until `close` their weights and
+        moments lie here.
+    graphs : bool, optional
+        Record steps whose shapes repeat as CUDA graphs; by default on CUDA, and never elsewhere.
+    fused : bool, optional
+        Adam as one kernel; by default on CUDA.
 
     Notes
     -----
     Each training's loss, gradient, clipping and Adam step are its own: the sum of the losses has
     the gradients of each, stacked. A step differs from that of a training alone by the rounding
     of other sums only.
+
+    All weights are one tensor (K, P), a row a training: split where the networks read it, so
+    that the gradient arrives as one tensor too, is clipped by row and goes into one Adam.
     """
 
-    def __init__(self, trainers: Sequence[Trainer]) -> None:
-        self._trainers = trainers
-        lead = trainers[0]
-        self._settings, self._device = lead.settings, lead.device
-        models = [trainer.model for trainer in trainers]
-        self._weights: dict[str, Tensor] = {
-            name: nn.Parameter(torch.stack([m.get_parameter(name).detach() for m in models]))
-            for name, _ in lead.model.named_parameters()
+    def __init__(
+        self, trainers: Sequence[Trainer], graphs: bool | None = None, fused: bool | None = None
+    ) -> None:
+        lead, count = trainers[0], len(trainers)
+        self._settings, self._device, self._model = lead.settings, lead.device, lead.model
+        on_gpu = lead.device.type == "cuda"
+        # Weakly, since a trainer keeps this from one epoch to the next.
+        self._whose = [weakref.ref(trainer) for trainer in trainers]
+        what = [
+            (trainer.job.loss, tuple(sorted(trainer.job.spec.loss_options.items())))
+            for trainer in trainers
+        ]
+        # Rows of one loss stand side by side: a slice of the scores is theirs.
+        self._order = sorted(range(count), key=lambda k: what[k])
+        self._groups = [list(mine) for _, mine in groupby(self._order, key=lambda k: what[k])]
+        self._criteria = [trainers[mine[0]].job.criterion for mine in self._groups]
+        self._back = torch.tensor(np.argsort(self._order), device=self._device)
+        self._layout = Layout(lead.model)
+        shape = (count, self._layout.width)
+        self._weights = nn.Parameter(torch.zeros(shape, device=self._device))
+        self._ones = torch.ones(count, device=self._device)
+        self._kept = torch.zeros_like(self._weights) if self._settings.average else None
+        self._fused = on_gpu if fused is None else fused
+        self._optimizer = torch.optim.Adam([{"params": [self._weights]}], fused=self._fused)
+        self._optimizer.state[self._weights] = {
+            "step": torch.zeros((), device=self._device if self._fused else "cpu"),
+            **{key: torch.zeros(shape, device=self._device) for key in _MOMENTS},
         }
-        self._kept: dict[str, Tensor] = {}
-        if self._settings.average:
-            self._kept = {
-                name: torch.stack([t.kept.get_parameter(name).detach() for t in trainers])
-                for name in self._weights
-            }
-        self._optimizer = torch.optim.Adam([{"params": list(self._weights.values())}])
-        self._load_moments()
-        self._losses: dict[tuple, list[int]] = {}
-        for k, trainer in enumerate(trainers):
-            options = tuple(sorted(trainer.job.spec.loss_options.items()))
-            self._losses.setdefault((trainer.job.loss, options), []).append(k)
+        self._graphs = graphs
+        # The fused Adam alone counts its steps on the GPU, as a recording must.
+        records = on_gpu and self._fused and graphs is not False
+        recorder = CudaGraphs(self._device) if records else None
+        self._replays = Replays(recorder)
+        self.load()
+
+    @classmethod
+    def of(cls, trainers: Sequence[Trainer], graphs: bool | None = None) -> BatchedSteps:
+        """Return what steps these trainings: that of their last epoch, with its recordings."""
+        lead = trainers[0]
+        if lead.stacked is not None and lead.stacked.holds(trainers, graphs):
+            lead.stacked.load()
+        else:
+            for trainer in trainers:
+                trainer.stacked = None  # its memory is free before the next one's is taken
+            lead.stacked = cls(trainers, graphs)
+        return lead.stacked
 
     @staticmethod
     def takes(trainers: Sequence[Trainer]) -> bool:
@@ -74,72 +112,113 @@ class BatchedSteps:
         same = all(steps == taken[0] and len(steps) <= 1 for steps in taken)
         return same and not any("." in trainer.job.spec.model for trainer in trainers)
 
-    def step(self, batch: Batch, labels: Sequence[npt.NDArray[np.float64]]) -> list[Tensor]:
+    def holds(self, trainers: Sequence[Trainer], graphs: bool | None = None) -> bool:
+        """Whether these are the trainings that are stepped here, and in this way."""
+        mine = [whose() for whose in self._whose]
+        same = len(mine) == len(trainers) and graphs == self._graphs
+        return same and all(a is b for a, b in zip(mine, trainers, strict=True))
+
+    def step(self, batch: Batch, labels: Sequence[Label]) -> Tensor:
         """Take one optimiser step of each training.
 
         Parameters
         ----------
         batch : Batch
-        labels : sequence of ndarray of float64, shape [B]
-            One for each training.
+        labels : sequence of ndarray of float64 or Tensor of float32, shape [B]
+            One for each training; the same object where they are the same.
 
         Returns
         -------
-        list of Tensor
-            The losses, scalars.
+        Tensor, shape (K,)
+            The losses.
         """
-        target = torch.from_numpy(np.stack(labels).astype(np.float32)).to(self._device)
-        model = self._trainers[0].model
+        targets = [self._target([labels[k] for k in mine]) for mine in self._groups]
+        return self._replays(self._take, batch.x, batch.size, *targets)
 
-        def scores(weights: dict[str, Tensor]) -> Tensor:
-            return functional_call(model, weights, (batch.x, batch.size))
+    def _target(self, labels: Sequence[Label]) -> Tensor:
+        """Return the labels of the trainings of one loss: (B,) where they share them, or (k, B)."""
+        if any(label is not labels[0] for label in labels):
+            return torch.stack([self._target([label]) for label in labels])
+        label = labels[0]
+        if isinstance(label, Tensor):
+            return label
+        return sent(label.astype(np.float32), self._device)
 
-        self._optimizer.zero_grad(set_to_none=True)
-        with batched_gru():
-            score = torch.vmap(scores)(self._weights)  # (K, B)
-        losses = score.new_empty(len(self._trainers))
-        for mine in self._losses.values():
-            criterion = torch.vmap(self._trainers[mine[0]].job.criterion)
-            losses[mine] = criterion(score[mine], target[mine])
-        losses.sum().backward()
-        self._clip()
+    def _take(self, x: Tensor, size: Tensor, *targets: Tensor) -> Tensor:
+        """Take one step; nothing here waits for a GPU, so that it can be recorded."""
+        score = stacked_scores(self._model, self._layout.views(self._weights), x, size)  # (K, B)
+        parts = score.split([len(mine) for mine in self._groups])
+        losses = torch.cat(
+            [
+                criterion(part, target)
+                for criterion, part, target in zip(self._criteria, parts, targets, strict=True)
+            ]
+        )
+        # The gradient of the losses' sum, as one tensor.
+        (grad,) = torch.autograd.grad(losses, self._weights, self._ones)
+        self._clip(grad)
+        self._weights.grad = grad
+        if self._fused and grad.is_cuda:
+            # Which torch wants to be told of while it records, and warns of at other times.
+            capturable = torch.cuda.is_current_stream_capturing()
+            self._optimizer.param_groups[0]["capturable"] = capturable
         self._optimizer.step()
-        for name, mean in self._kept.items():
-            mean.lerp_(self._weights[name].detach(), 1.0 - self._settings.average)
-        return list(losses.detach().unbind())
+        if self._kept is not None:
+            self._kept.lerp_(self._weights.detach(), 1.0 - self._settings.average)
+        return losses.detach().index_select(0, self._back)
 
-    def _clip(self) -> None:
+    def _clip(self, grad: Tensor) -> None:
         """Limit each training's gradient norm, as `clip_grad_norm_` does."""
-        grads = [w.grad for w in self._weights.values() if w.grad is not None]
-        squares = torch.stack([g.flatten(1).square().sum(dim=1) for g in grads]).sum(dim=0)
-        factor = (self._settings.clip_norm / (squares.sqrt() + 1e-6)).clamp_max(1.0)
-        for g in grads:
-            g.mul_(factor.view(-1, *[1] * (g.dim() - 1)))
+        norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+        grad.div_(norm.add_(1e-6).div_(self._settings.clip_norm).clamp_min_(1.0))
 
-    def _load_moments(self) -> None:
-        """Stack what Adam keeps of each training, with its settings."""
-        states = [trainer.optimizer.state_dict()["state"] for trainer in self._trainers]
-        stacked = {
-            index: {"step": state["step"].clone()}
-            | {key: torch.stack([mine[index][key] for mine in states]) for key in _MOMENTS}
-            for index, state in states[0].items()
-        }
-        groups = self._trainers[0].optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": stacked, "param_groups": groups})
+    def load(self) -> None:
+        """Take weights, moments and settings of Adam over from the trainings."""
+        mine = self._trainers()
+        fill = self._layout.fill
+        fill(self._weights, [dict(trainer.model.named_parameters()) for trainer in mine])
+        if self._kept is not None:
+            fill(self._kept, [dict(trainer.kept.named_parameters()) for trainer in mine])
+        state = self._optimizer.state[self._weights]
+        taken = [_moments(trainer) for trainer in mine]
+        for key in _MOMENTS:
+            if taken[0]:
+                fill(state[key], [{n: own[key] for n, own in named.items()} for named in taken])
+        for own in list(taken[0].values())[:1]:
+            state["step"].copy_(own["step"])
+        group = mine[0].optimizer.param_groups[0]
+        options = {key: group[key] for key in _OPTIONS}
+        before = self._optimizer.param_groups[0]
+        if any(before[key] != value for key, value in options.items()):
+            before.update(options)
+            self._replays.forget()  # numbers of the settings are part of a recording
 
-    @torch.no_grad()
     def close(self) -> None:
         """Give weights and moments back to the trainings."""
-        states = self._optimizer.state_dict()["state"]
-        for k, trainer in enumerate(self._trainers):
-            for name, weight in self._weights.items():
-                trainer.model.get_parameter(name).copy_(weight[k])
-            for name, mean in self._kept.items():
-                trainer.kept.get_parameter(name).copy_(mean[k])
-            own = {
-                index: {"step": state["step"].clone()}
-                | {key: state[key][k].clone() for key in _MOMENTS}
-                for index, state in states.items()
-            }
-            groups = trainer.optimizer.state_dict()["param_groups"]
-            trainer.optimizer.load_state_dict({"state": own, "param_groups": groups})
+        mine = self._trainers()
+        give = self._layout.give
+        give(self._weights, [dict(trainer.model.named_parameters()) for trainer in mine])
+        if self._kept is not None:
+            give(self._kept, [dict(trainer.kept.named_parameters()) for trainer in mine])
+        state = self._optimizer.state[self._weights]
+        taken = state["step"].cpu()
+        if not taken:
+            return
+        views = {key: self._layout.views(state[key]) for key in _MOMENTS}
+        for k, trainer in enumerate(mine):
+            for name, weight in trainer.model.named_parameters():
+                trainer.optimizer.state[weight] = {
+                    "step": taken.clone(),
+                    **{key: views[key][name][k].clone() for key in _MOMENTS},
+                }
+
+    def _trainers(self) -> list[Trainer]:
+        """Return the trainings in the order of the rows."""
+        return [trainer for k in self._order if (trainer := self._whose[k]()) is not None]
+
+
+def _moments(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """Return what Adam keeps of each weight; empty before its first step."""
+    kept = trainer.optimizer.state
+    named = trainer.model.named_parameters()
+    return {name: kept[weight] for name, weight in named if weight in kept}

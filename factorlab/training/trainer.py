@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from factorlab.cross_section import spearman_rows
 from factorlab.errors import TrainingError
 from factorlab.models import parameter_count
 from factorlab.progress import Tick
@@ -24,6 +23,7 @@ from factorlab.training.checkpoint import load_tensors, save_tensors
 from factorlab.training.data import Batch, TrainingData
 from factorlab.training.job import Job
 from factorlab.training.settings import TrainingSettings
+from factorlab.training.validation import validate
 from factorlab.training.weights import made_of
 from factorlab.training.workers import pick_device
 
@@ -66,6 +66,8 @@ class Trainer:
         )
         # Whose sessions and stocks are drawn: every seed's own, or one order for all of them.
         self.draws = 0 if settings.shared_batches else job.seed
+        # Of this training and those that go with it, from one epoch to the next.
+        self.stacked: BatchedSteps | None = None
         self.epoch = 0
         self.best_epoch = -1
         self.best: dict[str, torch.Tensor] = {}
@@ -138,7 +140,9 @@ class Trainer:
 
     def step(self, t: int, rng: np.random.Generator) -> float | None:
         """Take one optimiser step on session `t`; None where it has too few stocks."""
-        taken = Steps([self]).step(t, rng)
+        steps = Steps([self])
+        taken = steps.step(t, rng)
+        steps.close()
         return None if taken is None else float(taken[0])
 
     def learn(self, batch: Batch, label: Labels) -> torch.Tensor:
@@ -254,7 +258,7 @@ def run_epoch(trainers: Sequence[Trainer], tick: Tick) -> None:
     began = time.perf_counter()
     losses = [trainers[0].train_epoch(tick)] if alone else _train(trainers, tick)
     middle = time.perf_counter()
-    scores = _validate(trainers) if any(losses) else [{} for _ in trainers]
+    scores = validate(trainers) if any(losses) else [{} for _ in trainers]
     ended = time.perf_counter()
     for trainer, mine, score in zip(trainers, losses, scores, strict=True):
         trainer.spent("training_seconds", share * (middle - began))
@@ -270,31 +274,45 @@ class Steps:
     ----------
     trainers : sequence of Trainer
         As for `run_epoch`.
+    stack : bool, optional
+        Step them as one (`BatchedSteps`) where that takes them, one training too, else one after
+        the other; by default on CUDA.
+    graphs : bool, optional
+        As for `BatchedSteps`.
 
     Notes
     -----
-    On CUDA they are stepped as one (`BatchedSteps`), else one after the other. The trainers have
-    their weights again after `close`.
+    The trainers have their weights again after `close`.
     """
 
-    def __init__(self, trainers: Sequence[Trainer]) -> None:
+    def __init__(
+        self,
+        trainers: Sequence[Trainer],
+        stack: bool | None = None,
+        graphs: bool | None = None,
+    ) -> None:
         self._trainers = trainers
-        several, on_gpu = len(trainers) > 1, trainers[0].device.type == "cuda"
-        stacks = several and on_gpu and BatchedSteps.takes(trainers)
-        self._stacked = BatchedSteps(trainers) if stacks else None
+        stack = trainers[0].device.type == "cuda" if stack is None else stack
+        takes = stack and BatchedSteps.takes(trainers)
+        self._stacked = BatchedSteps.of(trainers, graphs) if takes else None
 
-    def step(self, t: int, rng: np.random.Generator) -> list[torch.Tensor] | None:
-        """Take a step of each on session `t`; return the losses, None for too few stocks."""
-        lead, others = self._trainers[0], self._trainers[1:]
+    def step(self, t: int, rng: np.random.Generator) -> torch.Tensor | None:
+        """Take a step of each on session `t`; return the losses, (K,), None for too few stocks."""
+        lead, data = self._trainers[0], self._trainers[0].data
         drawn = lead.draw(t, rng)
         if drawn is None:
             return None
         columns, label = drawn
-        labels = [label, *(o.data.label(t, o.job.loss)[columns] for o in others)]
         batch = lead.batch(t, columns)
         if self._stacked is not None:
-            return self._stacked.step(batch, labels)
-        return [one.learn(batch, own) for one, own in zip(self._trainers, labels, strict=True)]
+            # Of the losses' standards there are fewer than trainings.
+            kinds = [data.labels.standard(one.job.loss) for one in self._trainers]
+            losses = {kind: one.job.loss for kind, one in zip(kinds, self._trainers, strict=True)}
+            targets = {kind: data.target(t, batch, loss) for kind, loss in losses.items()}
+            return self._stacked.step(batch, [targets[kind] for kind in kinds])
+        labels = [label, *(data.label(t, o.job.loss)[columns] for o in self._trainers[1:])]
+        taken = [one.learn(batch, own) for one, own in zip(self._trainers, labels, strict=True)]
+        return torch.stack(taken)
 
     def close(self) -> None:
         """Give the weights back."""
@@ -309,7 +327,7 @@ def _train(trainers: Sequence[Trainer], tick: Tick) -> list[list[float]]:
         trainer.model.train()
     steps = Steps(trainers)
     rng, note = lead.generator(lead.epoch), lead.note()
-    losses: list[list[torch.Tensor]] = []
+    losses: list[torch.Tensor] = []
     for t in lead.days(lead.epoch).tolist():
         taken = steps.step(t, rng)
         if taken is not None:
@@ -317,34 +335,4 @@ def _train(trainers: Sequence[Trainer], tick: Tick) -> list[list[float]]:
         tick(1, note)
     steps.close()
     # Read here and not step by step: a GPU would wait for each.
-    return [[float(loss) for loss in mine] for mine in zip(*losses, strict=True)] or [
-        [] for _ in trainers
-    ]
-
-
-def _validate(trainers: Sequence[Trainer]) -> list[dict[str, float]]:
-    """Return each one's mean daily RankIC and loss over full validation cross-sections."""
-    lead = trainers[0]
-    rank_ic: list[list[float]] = [[] for _ in trainers]
-    losses: list[list[float]] = [[] for _ in trainers]
-    for t in lead.job.split.validation[:: lead.settings.validation_stride].tolist():
-        columns = lead.data.columns(t)
-        known = np.isfinite(lead.data.label(t, lead.job.loss)[columns])
-        if known.sum() < lead.settings.min_stocks:
-            continue
-        batch, where = lead.batch(t, columns), torch.from_numpy(known)
-        for k, trainer in enumerate(trainers):
-            label = trainer.data.label(t, trainer.job.loss)[columns]
-            score = trainer.score_batch(batch)
-            target = torch.from_numpy(label.astype(np.float32))
-            losses[k].append(float(trainer.job.criterion(score[where], target[where])))
-            rho, _ = spearman_rows(score.double().numpy()[None], label[None])
-            rank_ic[k].append(float(rho[0]))
-    return [
-        {"rank_ic": _mean([r for r in rhos if math.isfinite(r)]), "validation_loss": _mean(mine)}
-        for rhos, mine in zip(rank_ic, losses, strict=True)
-    ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
+    return torch.stack(losses).T.tolist() if losses else [[] for _ in trainers]

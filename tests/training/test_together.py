@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from factorlab.features import FeatureSettings, WindowSource
 from factorlab.labels import LabelSettings
 from factorlab.models import MODELS
 from factorlab.training import fit as fit_module
+from factorlab.training import trainer as trainer_module
 from factorlab.training.batched import BatchedSteps
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import fit, fit_together, groups
 from factorlab.training.job import Job
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
-from factorlab.training.trainer import Trainer, run_epoch
+from factorlab.training.trainer import Steps, Trainer, run_epoch
+from factorlab.training.validation import validate, validate_stacked
 from tests.tiny import TinyStore
+from tests.training.test_graphs import Told
 
 SETTINGS = TrainingSettings(
     train_years=2,
@@ -80,7 +87,12 @@ def test_a_batch_is_cut_once_for_all(tmp_path, data, monkeypatch) -> None:
     assert sorted(cut) == sorted([*SPLIT.train[::3], *SPLIT.validation])
 
 
-def test_killed_and_with_a_seed_more_it_ends_as_undisturbed(tmp_path, data, monkeypatch) -> None:
+@pytest.mark.parametrize("stacked", [False, True], ids=["one by one", "stacked"])
+def test_killed_and_with_a_seed_more_it_ends_as_undisturbed(
+    tmp_path, data, monkeypatch, stacked
+) -> None:
+    if stacked:
+        as_on_a_gpu(monkeypatch)
     jobs = grid("DecompGRU", seeds=(0, 1, 2))
     fit_together(jobs, data, SETTINGS, tmp_path / "a", "key")
 
@@ -89,10 +101,10 @@ def test_killed_and_with_a_seed_more_it_ends_as_undisturbed(tmp_path, data, monk
             raise KeyboardInterrupt
         run_epoch(trainers, tick)
 
-    monkeypatch.setattr(fit_module, "run_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
-        fit_together([j for j in jobs if j.seed < 2], data, SETTINGS, tmp_path / "b", "key")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "run_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit_together([j for j in jobs if j.seed < 2], data, SETTINGS, tmp_path / "b", "key")
     fit_together(jobs, data, SETTINGS, tmp_path / "b", "key")
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
@@ -134,6 +146,169 @@ def test_stacked_steps_are_those_of_each_alone(data, model) -> None:
                 torch.testing.assert_close(
                     a[index][key] / scale, state[key] / scale, atol=1e-4, rtol=0
                 )
+
+
+def as_on_a_gpu(monkeypatch) -> None:
+    """Let trainings on a CPU be stepped and validated as they are on CUDA."""
+    monkeypatch.setattr(trainer_module, "Steps", partial(Steps, stack=True))
+    monkeypatch.setattr(trainer_module, "validate", validate_stacked)
+
+
+@pytest.mark.parametrize("model", ["GRU", "DecompGRU"])
+@pytest.mark.parametrize("stocks", [55, 0])
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_an_epoch_stacked_is_that_of_each_alone(data, monkeypatch, model, stocks, seeds) -> None:
+    """Epoch after epoch, of one training too."""
+    settings = dataclasses.replace(SETTINGS, stocks_per_batch=stocks, average=0.5)
+    jobs = grid(model, seeds, losses=("mse", "ic") if len(seeds) > 1 else ("mse",))
+    alone = [Trainer(job, data, settings) for job in jobs]
+    stacked = [Trainer(job, data, settings) for job in jobs]
+    for trainer in alone + stacked:
+        trainer.optimizer.param_groups[0]["eps"] = 1e-2
+    for _ in range(2):
+        run_epoch(alone, lambda n, note: None)
+    as_on_a_gpu(monkeypatch)
+    for _ in range(2):
+        run_epoch(stacked, lambda n, note: None)
+    assert stacked[0].stacked.holds(stacked) and not stacked[0].stacked.holds(alone)
+    for one, other in zip(alone, stacked, strict=True):
+        assert [p["dates"] for p in other.curve] == [p["dates"] for p in one.curve]
+        for key in ("loss", "validation_loss", "rank_ic"):
+            ours, theirs = ([point[key] for point in t.curve] for t in (other, one))
+            # Two scores that lie within rounding of each other may change places.
+            np.testing.assert_allclose(ours, theirs, atol=1e-4 if key == "rank_ic" else 1e-6)
+        for name, weight in one.kept.state_dict().items():
+            torch.testing.assert_close(other.kept.state_dict()[name], weight, atol=1e-6, rtol=1e-5)
+
+
+def test_recorded_steps_are_those_that_run_as_they_are(data) -> None:
+    """What a recording repeats is the whole of a step."""
+    jobs = grid("GRU", average=0.9)
+    settings = jobs[0].spec.own(SETTINGS)
+    weights = []
+    for graphs in (None, Told()):
+        trainers = [Trainer(job, data, settings) for job in jobs]
+        steps = BatchedSteps(trainers)
+        steps._replays._graphs = graphs
+        rng = np.random.default_rng(0)
+        for t in SPLIT.train[:6].tolist():
+            columns, _ = trainers[0].draw(t, rng)
+            labels = [data.label(t, job.loss)[columns] for job in jobs]
+            losses = steps.step(trainers[0].batch(t, columns), labels)
+        steps.close()
+        weights.append([losses, *(p for t in trainers for p in t.kept.parameters())])
+    assert graphs.done == ["run", "run", "record", *["replay"] * 3]
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+class Waits(TorchDispatchMode):
+    """Refuse what a GPU would be waited for, or fed by, in the middle of a step."""
+
+    names = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "lift_fresh")
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        name = op.name().partition("::")[2].partition(".")[0]
+        masks = name in ("index", "index_put_") and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if name in self.names or masks:
+            raise RuntimeError(f"{name} waits")
+        return op(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_nothing_in_a_step_waits(data, model) -> None:
+    """So that it can be recorded; the Adam of a GPU, whose count of steps lies there too."""
+    settings = dataclasses.replace(SETTINGS, average=0.5)
+    trainers = [Trainer(job, data, settings) for job in grid(model)]
+    steps = BatchedSteps(trainers, fused=True)
+    batch = trainers[0].batch(20, data.columns(20))
+    target = torch.rand(batch.x.shape[1])
+    with Waits():
+        steps.step(batch, [target] * len(trainers))
+    group = torch.tensor([0, 1])
+    with pytest.raises(RuntimeError, match="waits"), Waits():
+        torch.nn.functional.one_hot(group, 2)
+    with pytest.raises(RuntimeError, match="waits"), Waits():
+        target[target > 0.5]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_on_a_gpu_recorded_steps_and_scores_are_those_of_each_alone(data, model, seeds) -> None:
+    settings = dataclasses.replace(SETTINGS, average=0.5, device="cuda")
+    ways = {"recorded": {"stack": True}, "stacked": {"graphs": False}, "alone": {"stack": False}}
+    losses, scores = {}, {}
+    for way, how in ways.items():
+        trainers = [Trainer(job, data, settings) for job in grid(model, seeds)]
+        for trainer in trainers:
+            trainer.optimizer.param_groups[0]["eps"] = 1e-2
+        steps, rng = Steps(trainers, **how), np.random.default_rng(0)
+        taken = [steps.step(t, rng) for t in SPLIT.train[:8].tolist()]
+        if way != "alone":
+            assert steps._stacked._replays.recorded == (way == "recorded")
+        steps.close()
+        losses[way] = torch.stack(taken).cpu()
+        scores[way] = torch.tensor([list(point.values()) for point in validate(trainers)])
+    for way in ("recorded", "stacked"):
+        torch.testing.assert_close(losses[way], losses["alone"], atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(scores[way], scores["alone"], atol=2e-2, rtol=2e-2)
+
+
+def test_what_is_stepped_as_one_goes_with_its_trainings(data) -> None:
+    """At once, and not when cycles are looked for: it holds a GPU's memory."""
+    trainers = [Trainer(job, data, SETTINGS) for job in grid("GRU")]
+    gc.collect()
+    gc.disable()
+    try:
+        steps = Steps(trainers, stack=True)
+        steps.step(20, np.random.default_rng(0))
+        steps.close()
+        there = weakref.ref(trainers[0].stacked)
+        assert Steps(trainers, stack=True)._stacked is there()
+        assert Steps(trainers, stack=True, graphs=False)._stacked is not there()
+        assert there() is not None
+        del steps
+        assert there() is None
+        there = weakref.ref(trainers[0].stacked)
+        del trainers
+        assert there() is None
+    finally:
+        gc.enable()
+
+
+def test_labels_of_their_own_and_shared_ones_are_the_same(data) -> None:
+    jobs = grid("GRU", seeds=(0, 1, 2))
+    losses = []
+    for own in (False, True):
+        trainers = [Trainer(job, data, SETTINGS) for job in jobs]
+        columns, _ = trainers[0].draw(20, np.random.default_rng(0))
+        shared = {loss: data.label(20, loss)[columns] for loss in ("ic", "mse")}
+        labels = [shared[job.loss].copy() if own else shared[job.loss] for job in jobs]
+        losses.append(BatchedSteps(trainers).step(trainers[0].batch(20, columns), labels))
+    torch.testing.assert_close(*losses)
+
+
+def test_fused_adam_is_adam(data) -> None:
+    """The kernel that a GPU takes, and its count of steps that lies beside the weights."""
+    jobs = grid("GRU")
+    ends = []
+    for fused in (False, True):
+        trainers = [Trainer(job, data, SETTINGS) for job in jobs]
+        for trainer in trainers:
+            trainer.optimizer.param_groups[0]["eps"] = 1e-2
+        steps = BatchedSteps(trainers, fused=fused)
+        for t in (20, 21, 22):
+            columns, _ = trainers[0].draw(t, np.random.default_rng(0))
+            labels = [data.label(t, job.loss)[columns] for job in jobs]
+            steps.step(trainers[0].batch(t, columns), labels)
+        steps.close()
+        ends.append([p for t in trainers for p in t.model.parameters()])
+        assert BatchedSteps.takes(trainers)
+        assert {int(s["step"]) for t in trainers for s in t.optimizer.state.values()} == {3}
+    for a, b in zip(*ends, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
 def test_what_cannot_be_stacked_is_stepped_one_by_one(data) -> None:
