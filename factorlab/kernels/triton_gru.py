@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 import triton
 import triton.language as tl
@@ -12,14 +14,18 @@ __all__ = ["fits", "gru_backward", "gru_forward"]
 # Rows (stocks) that one program takes through all steps, and the warps that do it: a state's row
 # then takes 16 registers of a thread, and nothing is spilled.
 _ROWS, _WARPS = 64, 8
+# Rows that a program takes at a time which sums the weights' gradients.
+_SUMMED = 32
 # How many sum the weights' gradients; fixed, so that sums are everywhere the same.
-_PROGRAMS = 264
+_PROGRAMS = 1056
 # The least that a matrix unit multiplies by.
 _NARROWEST = 16
 # The weights of wider layers do not fit the shared memory of a multiprocessor.
 _WIDEST = 64
+# The interpreter knows no instructions of a GPU.
+_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 # What differs from date to date: a kernel is not compiled anew for it.
-_LOOSE = ["length", "batch", "x_layer", "x_step", "span"]
+_LOOSE = ["length", "batch", "x_layer", "x_step", "span", "rows"]
 
 
 def fits(x: Tensor, w_hh: Tensor) -> bool:
@@ -57,8 +63,22 @@ def _product(a, b, PRECISION: tl.constexpr):
 
 
 @triton.jit
+def _sigmoid(x):
+    """Logistic function, within 3e-7: 2^y and 1/y as the GPU's special units give them."""
+    if _INTERPRETED:
+        return tl.sigmoid(x)
+    else:
+        power = tl.inline_asm_elementwise(
+            "ex2.approx.ftz.f32 $0, $1;", "=f,f", [x * -1.4426950408889634], tl.float32, True, 1
+        )
+        return tl.inline_asm_elementwise(
+            "rcp.approx.ftz.f32 $0, $1;", "=f,f", [1 + power], tl.float32, True, 1
+        )
+
+
+@triton.jit
 def _tanh(x):
-    return 2 * tl.sigmoid(2 * x) - 1
+    return 2 * _sigmoid(2 * x) - 1
 
 
 @triton.jit
@@ -81,6 +101,7 @@ def _forward(
     b_in_ptr,
     b_hh_ptr,
     out_ptr,
+    gates_ptr,
     length,
     batch,
     width,
@@ -92,6 +113,7 @@ def _forward(
     FIELDS: tl.constexpr,
     ROWS: tl.constexpr,
     LAST: tl.constexpr,
+    KEEP: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     layer = tl.program_id(1)
@@ -114,80 +136,66 @@ def _forward(
     b_z = (tl.load(b_in_ptr + D + unit) + tl.load(b_hh_ptr + D + unit))[None, :]
     b_n = tl.load(b_in_ptr + 2 * D + unit)[None, :]
     b_hn = tl.load(b_hh_ptr + 2 * D + unit)[None, :]
-    x_at = x_ptr + layer.to(tl.int64) * x_layer + row[:, None].to(tl.int64) * x_row + field[None, :]
     x_mask = real & (field[None, :] < width)
-    steps = 1 if LAST else length
-    out_at = out_ptr + (layer.to(tl.int64) * steps * batch + row[:, None]) * D + unit[None, :]
+    in_x = row[:, None] * x_row + field[None, :]
+    in_step = row[:, None] * D + u
+    in_gates = row[:, None] * 4 * D + u
+    x_ptr += layer.to(tl.int64) * x_layer
+    first = layer.to(tl.int64) * length
     state = tl.zeros((ROWS, D), tl.float32)
-    for _ in range(length):
-        x = tl.load(x_at, mask=x_mask, other=0.0)
-        r = tl.sigmoid(
+    for t in range(length):
+        x = tl.load(x_ptr + in_x, mask=x_mask, other=0.0)
+        x_ptr += x_step
+        # Times `one`: else Triton would let one product start from the sum of another, and lay
+        # both out so that half of the warps repeat what the others do.
+        r = _sigmoid(
             one * _product(x, w_ir, PRECISION) + one * _product(state, w_hr, PRECISION) + b_r
         )
         hidden = _product(state, w_hn, PRECISION) + b_hn
         n = _tanh(one * _product(x, w_in, PRECISION) + b_n + r * hidden)
-        z = tl.sigmoid(
+        z = _sigmoid(
             one * _product(x, w_iz, PRECISION) + one * _product(state, w_hz, PRECISION) + b_z
         )
         state = n + z * (state - n)
         if not LAST:
-            tl.store(out_at, state, mask=real)
-            out_at += batch * D
-        x_at += x_step
+            tl.store(out_ptr + (first + t) * batch * D + in_step, state, mask=real)
+        if KEEP:
+            gates_t = gates_ptr + (first + t) * batch * 4 * D + in_gates
+            tl.store(gates_t, r.to(tl.float16), mask=real)
+            tl.store(gates_t + D, z.to(tl.float16), mask=real)
+            tl.store(gates_t + 2 * D, n.to(tl.float16), mask=real)
+            tl.store(gates_t + 3 * D, hidden.to(tl.float16), mask=real)
     if LAST:
-        tl.store(out_at, state, mask=real)
+        tl.store(out_ptr + layer.to(tl.int64) * batch * D + in_step, state, mask=real)
 
 
 @triton.jit(do_not_specialize=_LOOSE)
 def _backward(
-    x_ptr,
-    w_in_ptr,
     w_hh_ptr,
-    b_in_ptr,
-    b_hh_ptr,
     states_ptr,
+    gates_ptr,
     grad_ptr,
     dgates_ptr,
     length,
     batch,
-    width,
-    x_layer,
-    x_step,
-    x_row,
     one,
     D: tl.constexpr,
-    FIELDS: tl.constexpr,
     ROWS: tl.constexpr,
     LAST: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     layer = tl.program_id(1)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    unit, field = tl.arange(0, D), tl.arange(0, FIELDS)
+    unit = tl.arange(0, D)
     real = row[:, None] < batch
-    w_in_ptr += layer * 3 * D * width
     w_hh_ptr += layer * 3 * D * D
-    b_in_ptr += layer * 3 * D
-    b_hh_ptr += layer * 3 * D
-    u, f, v = unit[None, :], field[:, None], unit[:, None]
-    w_ir = _weights(w_in_ptr, 0, u, f, width, D, PRECISION)
-    w_iz = _weights(w_in_ptr, 1, u, f, width, D, PRECISION)
-    w_in = _weights(w_in_ptr, 2, u, f, width, D, PRECISION)
-    w_hr = _weights(w_hh_ptr, 0, u, v, D, D, PRECISION)
-    w_hz = _weights(w_hh_ptr, 1, u, v, D, D, PRECISION)
-    w_hn = _weights(w_hh_ptr, 2, u, v, D, D, PRECISION)
+    u, v = unit[None, :], unit[:, None]
     # As they lie: (units, inputs).
-    back_r = _weights(w_hh_ptr, 0, v, u, D, D, PRECISION)
-    back_z = _weights(w_hh_ptr, 1, v, u, D, D, PRECISION)
-    back_n = _weights(w_hh_ptr, 2, v, u, D, D, PRECISION)
-    b_r = (tl.load(b_in_ptr + unit) + tl.load(b_hh_ptr + unit))[None, :]
-    b_z = (tl.load(b_in_ptr + D + unit) + tl.load(b_hh_ptr + D + unit))[None, :]
-    b_n = tl.load(b_in_ptr + 2 * D + unit)[None, :]
-    b_hn = tl.load(b_hh_ptr + 2 * D + unit)[None, :]
-    x_mask = real & (field[None, :] < width)
-    in_step = row[:, None] * D + unit[None, :]
-    in_gates = row[:, None] * 4 * D + unit[None, :]
-    in_x = row[:, None] * x_row + field[None, :]
+    w_hr = _weights(w_hh_ptr, 0, v, u, D, D, PRECISION)
+    w_hz = _weights(w_hh_ptr, 1, v, u, D, D, PRECISION)
+    w_hn = _weights(w_hh_ptr, 2, v, u, D, D, PRECISION)
+    in_step = row[:, None] * D + u
+    in_gates = row[:, None] * 4 * D + u
     first = layer.to(tl.int64) * length
     if LAST:
         carry = tl.load(grad_ptr + layer.to(tl.int64) * batch * D + in_step, mask=real, other=0.0)
@@ -195,20 +203,14 @@ def _backward(
         carry = tl.zeros((ROWS, D), tl.float32)
     for back in range(length):
         t = length - 1 - back
-        x_t = x_ptr + layer.to(tl.int64) * x_layer + t.to(tl.int64) * x_step
-        x = tl.load(x_t + in_x, mask=x_mask, other=0.0)
-        states_t = states_ptr + (first + t - 1) * batch * D
+        gates_t = gates_ptr + (first + t) * batch * 4 * D + in_gates
+        r = tl.load(gates_t, mask=real, other=0.0).to(tl.float32)
+        z = tl.load(gates_t + D, mask=real, other=0.0).to(tl.float32)
+        n = tl.load(gates_t + 2 * D, mask=real, other=0.0).to(tl.float32)
+        hidden = tl.load(gates_t + 3 * D, mask=real, other=0.0).to(tl.float32)
         # None before the first step: its state is zero.
         known = row[:, None] < tl.where(t > 0, batch, 0)
-        before = tl.load(states_t + in_step, mask=known, other=0.0)
-        r = tl.sigmoid(
-            one * _product(x, w_ir, PRECISION) + one * _product(before, w_hr, PRECISION) + b_r
-        )
-        hidden = _product(before, w_hn, PRECISION) + b_hn
-        n = _tanh(one * _product(x, w_in, PRECISION) + b_n + r * hidden)
-        z = tl.sigmoid(
-            one * _product(x, w_iz, PRECISION) + one * _product(before, w_hz, PRECISION) + b_z
-        )
+        before = tl.load(states_ptr + (first + t - 1) * batch * D + in_step, mask=known, other=0.0)
         dh = carry
         if not LAST:
             dh += tl.load(grad_ptr + (first + t) * batch * D + in_step, mask=real, other=0.0)
@@ -216,31 +218,44 @@ def _backward(
         dz = dh * (before - n) * z * (1 - z)
         dr = dn * hidden * r * (1 - r)
         dhn = dn * r
-        dgates_t = dgates_ptr + (first + t) * batch * 4 * D
-        tl.store(dgates_t + in_gates, dn, mask=real)
-        tl.store(dgates_t + in_gates + D, dr, mask=real)
-        tl.store(dgates_t + in_gates + 2 * D, dz, mask=real)
-        tl.store(dgates_t + in_gates + 3 * D, dhn, mask=real)
-        carry = dh * z
-        tl.debug_barrier()
-        dr = tl.load(dgates_t + in_gates + D, mask=real, other=0.0)
-        carry += one * _product(dr, back_r, PRECISION)
-        dz = tl.load(dgates_t + in_gates + 2 * D, mask=real, other=0.0)
-        carry += one * _product(dz, back_z, PRECISION)
-        dhn = tl.load(dgates_t + in_gates + 3 * D, mask=real, other=0.0)
-        carry += one * _product(dhn, back_n, PRECISION)
+        dgates_t = dgates_ptr + (first + t) * batch * 4 * D + in_gates
+        tl.store(dgates_t, dr, mask=real)
+        tl.store(dgates_t + D, dz, mask=real)
+        tl.store(dgates_t + 2 * D, dn, mask=real)
+        tl.store(dgates_t + 3 * D, dhn, mask=real)
+        carry = dh * z + one * _product(dr, w_hr, PRECISION)
+        carry += one * _product(dz, w_hz, PRECISION)
+        carry += one * _product(dhn, w_hn, PRECISION)
+
+
+@triton.jit
+def _halves(a):
+    """Split float32 into two bfloat16 whose sum is within 2^-16 of it."""
+    high = a.to(tl.bfloat16)
+    return high, (a - high.to(tl.float32)).to(tl.bfloat16)
+
+
+@triton.jit
+def _add_turned(total, a, b, EXACT: tl.constexpr):
+    """Return total + aᵀ b, by bfloat16's matrix units: they alone read a factor by its columns."""
+    if _INTERPRETED:
+        return tl.dot(tl.trans(a), b, total)
+    elif EXACT:
+        a_high, a_low = _halves(a)
+        b_high, b_low = _halves(b)
+        total = tl.dot(tl.trans(a_low), b_high, total)
+        total = tl.dot(tl.trans(a_high), b_low, total)
+        return tl.dot(tl.trans(a_high), b_high, total)
+    else:
+        return tl.dot(tl.trans(a.to(tl.bfloat16)), b.to(tl.bfloat16), total)
 
 
 @triton.jit(do_not_specialize=_LOOSE)
 def _sums(
     x_ptr,
-    w_in_ptr,
     states_ptr,
     dgates_ptr,
-    dw_in_ptr,
-    dw_hh_ptr,
-    db_ptr,
-    dx_ptr,
+    out_ptr,
     length,
     batch,
     width,
@@ -251,38 +266,23 @@ def _sums(
     D: tl.constexpr,
     FIELDS: tl.constexpr,
     ROWS: tl.constexpr,
-    INPUTS: tl.constexpr,
-    PRECISION: tl.constexpr,
+    EXACT: tl.constexpr,
 ):
-    part, layer = tl.program_id(0), tl.program_id(1)
+    part, gate, layer = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     unit, field = tl.arange(0, D), tl.arange(0, FIELDS)
     u, v, f = unit[None, :], unit[:, None], field[None, :]
-    if INPUTS:
-        w_in_ptr += layer * 3 * D * width
-        back_r = _weights(w_in_ptr, 0, v, f, width, D, PRECISION)
-        back_z = _weights(w_in_ptr, 1, v, f, width, D, PRECISION)
-        back_n = _weights(w_in_ptr, 2, v, f, width, D, PRECISION)
-    dw_hr = tl.zeros((D, D), tl.float32)
-    dw_hz = tl.zeros((D, D), tl.float32)
-    dw_hn = tl.zeros((D, D), tl.float32)
-    dw_ir = tl.zeros((D, FIELDS), tl.float32)
-    dw_iz = tl.zeros((D, FIELDS), tl.float32)
+    dw_hh = tl.zeros((D, D), tl.float32)
     dw_in = tl.zeros((D, FIELDS), tl.float32)
-    db_r = tl.zeros((D,), tl.float32)
-    db_z = tl.zeros((D,), tl.float32)
-    db_n = tl.zeros((D,), tl.float32)
-    db_hn = tl.zeros((D,), tl.float32)
+    db = tl.zeros((D,), tl.float32)
     rows = length * batch
     first = layer.to(tl.int64) * rows
     x_ptr += layer.to(tl.int64) * x_layer
-    for start in range(part * span, min(part * span + span, rows), ROWS):
+    dgates_ptr += gate * D
+    begin = part * span
+    for start in range(begin, min(begin + span, rows), ROWS):
         row = start + tl.arange(0, ROWS)
-        real = (row < rows)[:, None] & (row < part * span + span)[:, None]
-        at = dgates_ptr + (first + row[:, None]) * 4 * D + u
-        dn = tl.load(at, mask=real, other=0.0)
-        dr = tl.load(at + D, mask=real, other=0.0)
-        dz = tl.load(at + 2 * D, mask=real, other=0.0)
-        dhn = tl.load(at + 3 * D, mask=real, other=0.0)
+        real = (row < min(begin + span, rows))[:, None]
+        d = tl.load(dgates_ptr + (first + row[:, None]) * 4 * D + u, mask=real, other=0.0)
         before = tl.load(
             states_ptr + (first + row[:, None] - batch) * D + u,
             mask=real & (row >= batch)[:, None],
@@ -291,36 +291,47 @@ def _sums(
         t, stock = row // batch, row % batch
         x_at = x_ptr + t.to(tl.int64)[:, None] * x_step + stock[:, None] * x_row + f
         x = tl.load(x_at, mask=real & (f < width), other=0.0)
-        dw_hr = _add_product(dw_hr, tl.trans(dr), before, PRECISION)
-        dw_hz = _add_product(dw_hz, tl.trans(dz), before, PRECISION)
-        dw_hn = _add_product(dw_hn, tl.trans(dhn), before, PRECISION)
-        dw_ir = _add_product(dw_ir, tl.trans(dr), x, PRECISION)
-        dw_iz = _add_product(dw_iz, tl.trans(dz), x, PRECISION)
-        dw_in = _add_product(dw_in, tl.trans(dn), x, PRECISION)
-        db_r += tl.sum(dr, axis=0)
-        db_z += tl.sum(dz, axis=0)
-        db_n += tl.sum(dn, axis=0)
-        db_hn += tl.sum(dhn, axis=0)
-        if INPUTS:
-            dx = _add_product(tl.zeros((ROWS, FIELDS), tl.float32), dr, back_r, PRECISION)
-            dx = _add_product(dx, dz, back_z, PRECISION)
-            dx = _add_product(dx, dn, back_n, PRECISION)
-            tl.store(dx_ptr + (first + row[:, None]) * width + f, dx, mask=real & (f < width))
+        dw_hh = _add_turned(dw_hh, d, before, EXACT)
+        dw_in = _add_turned(dw_in, d, x, EXACT)
+        db += tl.sum(d, axis=0)
     # What each program summed is added up by torch: in one order, whichever program ends first.
-    place = part * tl.num_programs(1) + layer
-    db_ptr += place * 4 * D
-    tl.store(db_ptr + unit, db_r)
-    tl.store(db_ptr + D + unit, db_z)
-    tl.store(db_ptr + 2 * D + unit, db_n)
-    tl.store(db_ptr + 3 * D + unit, db_hn)
-    dw_hh_ptr += place * 3 * D * D
-    tl.store(dw_hh_ptr + v * D + u, dw_hr)
-    tl.store(dw_hh_ptr + (D + v) * D + u, dw_hz)
-    tl.store(dw_hh_ptr + (2 * D + v) * D + u, dw_hn)
-    dw_in_ptr += place * 3 * D * width
-    tl.store(dw_in_ptr + v * width + f, dw_ir, mask=f < width)
-    tl.store(dw_in_ptr + (D + v) * width + f, dw_iz, mask=f < width)
-    tl.store(dw_in_ptr + (2 * D + v) * width + f, dw_in, mask=f < width)
+    size = 3 * D * (width + D + 2)
+    out_ptr += (part * tl.num_programs(2) + layer) * size
+    if gate < 3:  # reset, update, new, as the inputs see them
+        tl.store(out_ptr + (gate * D + v) * width + f, dw_in, mask=f < width)
+        tl.store(out_ptr + 3 * D * (width + D) + gate * D + unit, db)
+    if gate != 2:  # ... and as the states do
+        slot = min(gate, 2)
+        tl.store(out_ptr + 3 * D * width + (slot * D + v) * D + u, dw_hh)
+        tl.store(out_ptr + 3 * D * (width + D + 1) + slot * D + unit, db)
+
+
+@triton.jit(do_not_specialize=_LOOSE)
+def _inputs(
+    w_in_ptr,
+    dgates_ptr,
+    dx_ptr,
+    rows,
+    width,
+    D: tl.constexpr,
+    FIELDS: tl.constexpr,
+    ROWS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    layer = tl.program_id(1)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    real = row[:, None] < rows
+    unit, field = tl.arange(0, D), tl.arange(0, FIELDS)
+    u, v, f = unit[None, :], unit[:, None], field[None, :]
+    w_in_ptr += layer * 3 * D * width
+    place = layer.to(tl.int64) * rows + row[:, None]
+    at = dgates_ptr + place * 4 * D + u
+    total = tl.zeros((ROWS, FIELDS), tl.float32)
+    for gate in tl.static_range(3):
+        d = tl.load(at + gate * D, mask=real, other=0.0)
+        weights = _weights(w_in_ptr, gate, v, f, width, D, PRECISION)
+        total = _add_product(total, d, weights, PRECISION)
+    tl.store(dx_ptr + place * width + f, total, mask=real & (f < width))
 
 
 def _sizes(x: Tensor, w_hh: Tensor) -> tuple[int, int, int, int, dict[str, int]]:
@@ -343,44 +354,51 @@ def gru_forward(
     b_in: Tensor,
     b_hh: Tensor,
     last: bool = False,
+    keep: bool = False,
     precision: str = "tf32",
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """Run K one-layer GRUs from zero states.
 
     Parameters
     ----------
     x : Tensor of float32, shape (S, B, I), which all read, or (K, S, B, I)
+        Fields side by side in memory; steps and rows may lie anywhere.
     w_in, w_hh : Tensor of float32, shapes (K, 3d, I) and (K, 3d, d)
         Weights as `torch.nn.GRU` lays them out: reset, update, new. Contiguous.
     b_in, b_hh : Tensor of float32, shape (K, 3d)
         Contiguous.
     last : bool
         Return the last states alone.
-    precision : {'tf32', 'tf32x3', 'bf16'}
-        Of the products' factors; sums are float32. 'tf32x3' is about as exact as float32.
+    keep : bool
+        Return the gates too, which `gru_backward` wants.
+    precision : {'tf32', 'bf16'}
+        Of the products' factors; sums are float32.
 
     Returns
     -------
-    Tensor, shape (K, S, B, d), or (K, B, d) with `last`
+    states : Tensor, shape (K, S, B, d), or (K, B, d) with `last`
+    gates : Tensor of float16, shape (K, S, B, 4, d), or None
+        Reset, update, new, and what the state gives to new before it is reset.
     """
     layers, length, batch, width, sizes = _sizes(x, w_hh)
-    shape = (layers, batch, w_hh.shape[2]) if last else (layers, length, batch, w_hh.shape[2])
-    out = x.new_empty(shape)
+    d = w_hh.shape[2]
+    out = x.new_empty((layers, batch, d) if last else (layers, length, batch, d))
+    shape = (layers, length, batch, 4, d) if keep else (1,)
+    gates = torch.empty(shape, dtype=torch.float16, device=x.device)
     _forward[(triton.cdiv(batch, _ROWS), layers)](
-        x, w_in, w_hh, b_in, b_hh, out, length, batch, width, *_strides(x), 1.0,
-        **sizes, LAST=last, PRECISION=precision, num_warps=_WARPS, num_stages=1,
+        x, w_in, w_hh, b_in, b_hh, out, gates, length, batch, width, *_strides(x), 1.0,
+        **sizes, LAST=last, KEEP=keep, PRECISION=precision, num_warps=_WARPS, num_stages=1,
     )  # fmt: skip
-    return out
+    return out, gates if keep else None
 
 
 def gru_backward(
     grad: Tensor,
     states: Tensor,
+    gates: Tensor,
     x: Tensor,
     w_in: Tensor,
     w_hh: Tensor,
-    b_in: Tensor,
-    b_hh: Tensor,
     inputs: bool = False,
     precision: str = "tf32",
 ) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
@@ -390,9 +408,9 @@ def gru_backward(
     ----------
     grad : Tensor, shape (K, S, B, d), or (K, B, d) of the last states alone
         Contiguous.
-    states : Tensor, shape (K, S, B, d)
+    states, gates : Tensor, shapes (K, S, B, d) and (K, S, B, 4, d)
         What `gru_forward` returned.
-    x, w_in, w_hh, b_in, b_hh, precision
+    x, w_in, w_hh, precision
         What it was given.
     inputs : bool
         Whether the gradient of `x` is wanted.
@@ -406,25 +424,26 @@ def gru_backward(
     """
     layers, length, batch, width, sizes = _sizes(x, w_hh)
     d = w_hh.shape[2]
-    last = grad.dim() == 3
     dgates = x.new_empty(layers, length, batch, 4 * d)
     _backward[(triton.cdiv(batch, _ROWS), layers)](
-        x, w_in, w_hh, b_in, b_hh, states, grad, dgates, length, batch, width, *_strides(x), 1.0,
-        **sizes, LAST=last, PRECISION=precision, num_warps=_WARPS, num_stages=1,
+        w_hh, states, gates, grad, dgates, length, batch, 1.0,
+        D=d, ROWS=_ROWS, LAST=grad.dim() == 3, PRECISION=precision, num_warps=_WARPS, num_stages=1,
     )  # fmt: skip
     rows = length * batch
-    parts = max(1, min(_PROGRAMS // layers, triton.cdiv(rows, _ROWS)))
-    span = triton.cdiv(triton.cdiv(rows, parts), _ROWS) * _ROWS
+    parts = max(1, min(_PROGRAMS // (4 * layers), triton.cdiv(rows, _SUMMED)))
+    span = triton.cdiv(triton.cdiv(rows, parts), _SUMMED) * _SUMMED
     parts = triton.cdiv(rows, span)
-    dw_in = x.new_empty(parts, layers, 3 * d, width)
-    dw_hh, db = x.new_empty(parts, layers, 3 * d, d), x.new_empty(parts, layers, 4 * d)
-    dx = x.new_empty((layers, length, batch, width) if inputs else (1,))
-    _sums[(parts, layers)](
-        x, w_in, states, dgates, dw_in, dw_hh, db, dx, length, batch, width, *_strides(x), span,
-        **sizes, INPUTS=inputs, PRECISION=precision, num_warps=_WARPS,
-        # As many rows are fetched ahead as the shared memory holds.
-        num_stages=3 if sizes["FIELDS"] <= 32 else 2,
+    sums = x.new_empty(parts, layers, 3 * d * (width + d + 2))
+    _sums[(parts, 4, layers)](
+        x, states, dgates, sums, length, batch, width, *_strides(x), span,
+        D=d, FIELDS=sizes["FIELDS"], ROWS=_SUMMED, EXACT=precision != "bf16",
+        num_warps=4, num_stages=3,
     )  # fmt: skip
-    bias = db.sum(dim=0)
-    d_b_hh = torch.cat((bias[:, : 2 * d], bias[:, 3 * d :]), dim=1)
-    return dx if inputs else None, dw_in.sum(dim=0), dw_hh.sum(dim=0), bias[:, : 3 * d], d_b_hh
+    dw_in, dw_hh, db_in, db_hh = sums.sum(dim=0).split([3 * d * n for n in (width, d, 1, 1)], dim=1)
+    dx = None
+    if inputs:
+        dx = x.new_empty(layers, length, batch, width)
+        _inputs[(triton.cdiv(rows, _ROWS), layers)](
+            w_in, dgates, dx, rows, width, **sizes, PRECISION=precision, num_warps=4, num_stages=1
+        )
+    return dx, dw_in.view(layers, 3 * d, width), dw_hh.view(layers, 3 * d, d), db_in, db_hh

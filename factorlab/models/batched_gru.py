@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["batched_gru", "has_kernels", "is_batched", "one_layer", "stacked_states"]
+__all__ = ["batched_gru", "has_kernels", "is_batched", "kernels_of", "one_layer", "stacked_states"]
 
 _here = threading.local()
 
@@ -33,6 +33,33 @@ def is_batched() -> bool:
     return getattr(_here, "batched", False)
 
 
+def kernels_of(x: Tensor, name: str) -> ModuleType | None:
+    """Return a module of `factorlab.kernels` that was made for GPUs like the one of a tensor.
+
+    Parameters
+    ----------
+    x : Tensor
+    name : str
+        Such as ``triton_gru``.
+
+    Returns
+    -------
+    module, optional
+        None but on an NVIDIA GPU of Hopper's kind, with Triton there.
+    """
+    return _kernels(x.device, name) if x.is_cuda else None
+
+
+@cache
+def _kernels(device: torch.device, name: str) -> ModuleType | None:
+    if torch.cuda.get_device_capability(device)[0] != 9:
+        return None
+    try:
+        return importlib.import_module(f"factorlab.kernels.{name}")
+    except ImportError:
+        return None
+
+
 def has_kernels(x: Tensor, w_hh: Tensor) -> bool:
     """Whether layers of these inputs and weights run in the kernels of `triton_gru`.
 
@@ -44,25 +71,11 @@ def has_kernels(x: Tensor, w_hh: Tensor) -> bool:
     Returns
     -------
     bool
-        On an NVIDIA GPU of Hopper's kind with Triton there, for sizes that fit, where torch may
-        round the products of a GRU to TF32 (``torch.backends.cudnn.allow_tf32``), as it does
-        for `torch.nn.GRU` too.
+        Where `kernels_of` finds them, for sizes that fit, and where torch may round the products
+        of a GRU to TF32 (``torch.backends.cudnn.allow_tf32``), as it does for `torch.nn.GRU` too.
     """
-    if not (x.is_cuda and torch.backends.cudnn.allow_tf32):
-        return False
-    kernels = _kernels(x.device)
-    return kernels is not None and kernels.fits(x, w_hh)
-
-
-@cache
-def _kernels(device: torch.device) -> ModuleType | None:
-    """Return the module of the kernels for a device that they were made for."""
-    if torch.cuda.get_device_capability(device)[0] != 9:
-        return None
-    try:
-        return importlib.import_module("factorlab.kernels.triton_gru")
-    except ImportError:
-        return None
+    kernels = kernels_of(x, "triton_gru")
+    return kernels is not None and torch.backends.cudnn.allow_tf32 and kernels.fits(x, w_hh)
 
 
 def stacked_states(
@@ -133,8 +146,8 @@ def _run(x: Tensor, weights: list[Tensor], last: bool) -> Tensor:
     weights = [w.contiguous() for w in weights]
     if torch.is_grad_enabled() and any(a.requires_grad for a in (x, *weights)):
         return _Kernels.apply(x, *weights, last)
-    kernels: Any = _kernels(x.device)
-    return kernels.gru_forward(x, *weights, last)
+    kernels: Any = kernels_of(x, "triton_gru")
+    return kernels.gru_forward(x, *weights, last)[0]
 
 
 class _Kernels(torch.autograd.Function):
@@ -143,18 +156,18 @@ class _Kernels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *inputs: Any) -> Tensor:
         *weights, last = inputs
-        kernels: Any = _kernels(x.device)
-        states = kernels.gru_forward(x, *weights)
-        ctx.save_for_backward(states, x, *weights)
+        kernels: Any = kernels_of(x, "triton_gru")
+        states, gates = kernels.gru_forward(x, *weights, keep=True)
+        ctx.save_for_backward(states, gates, x, *weights[:2])
         return states[:, -1].contiguous() if last else states
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        states, x, *weights = ctx.saved_tensors
+        states, gates, x, *weights = ctx.saved_tensors
         wanted = ctx.needs_input_grad[0]
-        kernels: Any = _kernels(x.device)
+        kernels: Any = kernels_of(x, "triton_gru")
         d_x, *d_weights = kernels.gru_backward(
-            grads[0].contiguous(), states, x, *weights, inputs=wanted
+            grads[0].contiguous(), states, gates, x, *weights, inputs=wanted
         )
         if wanted and x.dim() == 3:
             d_x = d_x.sum(dim=0)

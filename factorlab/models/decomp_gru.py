@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from factorlab.errors import ConfigError
+from factorlab.models.batched_gru import is_batched
+from factorlab.models.groups import size_demean
 from factorlab.models.gru import Head, PatchConv
 from factorlab.models.recurrent import gru_states
 
-__all__ = ["DecompGRU", "DecompGRUSettings", "group_demean", "size_groups", "trend_of"]
+__all__ = ["DecompGRU", "DecompGRUSettings", "trend_of"]
 
 
 @dataclass(frozen=True)
@@ -81,49 +83,6 @@ def trend_of(x: Tensor, window: int, padding: str = "oldest") -> Tensor:
     return total / window
 
 
-def size_groups(size: Tensor, groups: int) -> Tensor:
-    """Split the batch into equal groups by SIZE.
-
-    Parameters
-    ----------
-    size : Tensor, shape (B,)
-        SIZE exposure; stocks stand in code order, so a stable sort breaks ties by code.
-    groups : int
-
-    Returns
-    -------
-    Tensor of int64, shape (B,)
-        ``⌊groups · (rank − 1) / B⌋``.
-    """
-    order = torch.argsort(size, stable=True)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(size), device=size.device)
-    return rank * groups // max(len(size), 1)
-
-
-def group_demean(h: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Subtract the mean of each stock's group, per step and channel.
-
-    Parameters
-    ----------
-    h : Tensor, shape (S, B, d)
-    group : Tensor of int64, shape (B,)
-    groups : int
-
-    Returns
-    -------
-    Tensor, shape (S, B, d)
-        A group under two members uses the mean of all stocks.
-    """
-    # `one_hot` would read its greatest value, for which a GPU has to be waited for.
-    onehot = (group[:, None] == torch.arange(groups, device=group.device)).to(h.dtype)  # (B, G)
-    count = onehot.sum(0)
-    member = onehot / count.clamp_min(1.0)
-    member = torch.where(count < 2, torch.full_like(member, 1.0 / len(group)), member)
-    means = torch.matmul(member.t(), h)  # (S, G, d)
-    return h - torch.matmul(onehot, means)
-
-
 class DecompGRU(nn.Module):
     """The report's model; 51,801 parameters at its settings.
 
@@ -173,13 +132,15 @@ class DecompGRU(nn.Module):
         patches = self.trend_patch.patches(trend)  # (L/p, B, F·p)
         states = gru_states(patches, self.trend_gru, self.trend_patch.projection)  # (L/p, B, d)
         if s.groups:
-            states = group_demean(states, size_groups(size, s.groups), s.groups)
+            states = size_demean(states, size, s.groups)
         if s.decompose and s.residual:
             states = states + self._residual(x - trend)
         return gru_states(self.norm(states), self.gru, last=last)
 
     def _residual(self, residual: Tensor) -> Tensor:
         """Depthwise then pointwise convolution: (L, B, F) to (L/p, B, d)."""
+        if is_batched():
+            return self._residual_at_once(residual)
         patch = self.settings.patch
         length, batch, fields = residual.shape
         patches = residual.reshape(length // patch, patch, batch, fields)
@@ -190,3 +151,15 @@ class DecompGRU(nn.Module):
         weight = self.pointwise.weight.view(-1, fields)
         out = nn.functional.linear(deep, weight, self.pointwise.bias)
         return out.view(length // patch, batch, -1)
+
+    def _residual_at_once(self, residual: Tensor) -> Tensor:
+        """Do the same by one product of the patches, which all networks of a stack read."""
+        patches = self.trend_patch.patches(residual)  # (L/p, B, F·p)
+        patches = torch.cat((patches, torch.ones_like(patches[..., :1])), dim=-1)
+        point, deep = self.pointwise.weight.squeeze(2), self.depthwise.weight.squeeze(1)
+        weight = (point[:, :, None] * deep).flatten(1)  # (d, F·p)
+        bias = self.pointwise.bias
+        if self.depthwise.bias is not None and bias is not None:
+            bias = bias + point @ self.depthwise.bias
+            weight = torch.cat((weight, bias[:, None]), dim=1)
+        return torch.matmul(patches, weight.t())

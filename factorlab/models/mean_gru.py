@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from factorlab.errors import ConfigError
-from factorlab.models.decomp_gru import group_demean, size_groups
+from factorlab.models.groups import size_demean
 from factorlab.models.gru import GRU, GRUSettings
 
 __all__ = ["MeanGRU", "MeanGRUSettings"]
@@ -47,4 +47,4 @@ class MeanGRU(GRU):
         """Score the stocks of one session; see `GRU.forward`."""
         groups = self.settings.groups  # type: ignore[attr-defined]
         state = self.states(x, size, last=True)
-        return self.head(group_demean(state[None], size_groups(size, groups), groups)[0])
+        return self.head(size_demean(state[None], size, groups)[0])

@@ -27,7 +27,8 @@ from factorlab.market.simulate_plan import make_plan
 from factorlab.market.simulate_prices import make_prices
 from factorlab.market.simulate_signal import WINDOW
 from factorlab.market.store import Store
-from factorlab.models.decomp_gru import size_groups, trend_of
+from factorlab.models.decomp_gru import trend_of
+from factorlab.models.groups import size_groups
 
 SETTINGS = dataclasses.replace(
     SimulationSettings.ablations(),

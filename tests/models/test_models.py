@@ -10,7 +10,8 @@ from torch import nn
 
 from factorlab.errors import ConfigError
 from factorlab.models import MODELS, build_model, ic_loss, parameter_count, weighted_mse_loss
-from factorlab.models.decomp_gru import group_demean, size_groups, trend_of
+from factorlab.models.decomp_gru import trend_of
+from factorlab.models.groups import group_demean, size_groups
 from factorlab.models.gru import PatchConv, check_patch
 
 LENGTH, FIELDS = 30, 6

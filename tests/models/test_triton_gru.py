@@ -53,9 +53,10 @@ def reference(x: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
     )
 
 
-def assert_near(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+def assert_near(ours: torch.Tensor, theirs: torch.Tensor, close: float = 2e-3) -> None:
+    """Gradients come from gates that were kept in float16."""
     assert ours.shape == theirs.shape
-    assert (ours.double() - theirs).norm() < CLOSE * theirs.norm()
+    assert (ours.double() - theirs).norm() < close * theirs.norm()
 
 
 @pytest.mark.parametrize("last", [True, False], ids=["last step", "every step"])
@@ -79,9 +80,9 @@ def test_outputs_and_gradients_are_those_of_nn_gru(
     theirs.backward(pull.double())
 
     ours = [w.detach().float() for w in weights]
-    states = kernels.gru_forward(x, *ours)
-    assert_near(kernels.gru_forward(x, *ours, last=last), theirs.detach())
-    d_x, *d_weights = kernels.gru_backward(pull, states, x, *ours, inputs=True)
+    states, gates = kernels.gru_forward(x, *ours, keep=True)
+    assert_near(kernels.gru_forward(x, *ours, last=last)[0], theirs.detach(), CLOSE)
+    d_x, *d_weights = kernels.gru_backward(pull, states, gates, x, *ours[:2], inputs=True)
     assert_near(d_x.sum(dim=0) if shared else d_x, exact.grad)
     for own, weight in zip(d_weights, weights, strict=True):
         assert_near(own, weight.grad)
@@ -90,27 +91,27 @@ def test_outputs_and_gradients_are_those_of_nn_gru(
 def test_inputs_need_not_lie_in_order(kernels) -> None:
     x = torch.randn(5, 2, 3, 18, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     weights = [w.detach() for w in weights_of(2, 18, 16, torch.float32)]
-    ours = kernels.gru_forward(x.transpose(0, 1), *weights)
-    assert torch.equal(ours, kernels.gru_forward(x.transpose(0, 1).contiguous(), *weights))
+    ours = kernels.gru_forward(x.transpose(0, 1), *weights)[0]
+    assert torch.equal(ours, kernels.gru_forward(x.transpose(0, 1).contiguous(), *weights)[0])
 
 
 def test_the_same_numbers_give_the_same_bytes(kernels) -> None:
     x = torch.randn(6, 300, 18, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     weights = [w.detach() for w in weights_of(2, 18, 16, torch.float32)]
     pull = torch.randn(2, 300, 16, generator=torch.Generator().manual_seed(2)).to(DEVICE)
-    states = kernels.gru_forward(x, *weights)
-    first, second = (kernels.gru_backward(pull, states, x, *weights)[1:] for _ in range(2))
+    kept = kernels.gru_forward(x, *weights, keep=True)
+    first, second = (kernels.gru_backward(pull, *kept, x, *weights[:2])[1:] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_a_step_sees_none_after_it_and_a_row_none_beside_it(kernels) -> None:
     x = torch.randn(6, 80, 18, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     weights = [w.detach() for w in weights_of(1, 18, 16, torch.float32)]
-    whole = kernels.gru_forward(x, *weights)
+    whole, _ = kernels.gru_forward(x, *weights)
     other = x.clone()
     other[4:] += 1.0
     other[:, 7] += 1.0
-    changed = kernels.gru_forward(other, *weights)
+    changed, _ = kernels.gru_forward(other, *weights)
     untouched = torch.arange(80, device=DEVICE) != 7
     assert torch.equal(whole[:, :4, untouched], changed[:, :4, untouched])
     assert not torch.equal(whole[:, 4:], changed[:, 4:])
@@ -132,7 +133,7 @@ def test_without_such_a_gpu_there_are_no_kernels() -> None:
 def test_layers_of_a_network_run_by_them_alone_and_stacked(kernels, monkeypatch, last) -> None:
     for module in (stack_module, recurrent):
         monkeypatch.setattr(module, "has_kernels", lambda x, w: True)
-    monkeypatch.setattr(stack_module, "_kernels", lambda device: kernels)
+    monkeypatch.setattr(stack_module, "kernels_of", lambda x, name: kernels)
     with torch.random.fork_rng():
         torch.manual_seed(3)
         map_, gru = nn.Linear(9, 12).to(DEVICE), nn.GRU(12, 16).to(DEVICE)
@@ -146,7 +147,7 @@ def test_layers_of_a_network_run_by_them_alone_and_stacked(kernels, monkeypatch,
     wanted = [p.grad.double() for p in (x, *map_.parameters(), *gru.parameters())]
 
     def check(ours: torch.Tensor) -> None:
-        assert_near(ours.detach(), theirs.detach().double())
+        assert_near(ours.detach(), theirs.detach().double(), CLOSE)
         for p in (x, *map_.parameters(), *gru.parameters()):
             p.grad = None
         (ours**2).sum().backward()
@@ -156,7 +157,7 @@ def test_layers_of_a_network_run_by_them_alone_and_stacked(kernels, monkeypatch,
 
     check(gru_states(x, gru, project, last))
     with torch.no_grad():
-        assert_near(gru_states(x, gru, project, last), theirs.detach().double())
+        assert_near(gru_states(x, gru, project, last), theirs.detach().double(), CLOSE)
     stacked = {name: p[None] for name, p in gru.named_parameters()}
     with batched_gru():
         ours = torch.vmap(
