@@ -9,8 +9,9 @@ from torch import Tensor
 
 __all__ = ["fits", "less_group_means"]
 
-# Rows (stocks) that a program takes at a time, and the groups it has room for.
-_ROWS, _MOST = 32, 8
+# Rows (stocks) that a program takes at a time to sum, and to write; the groups it has room for;
+# and how many programs share the sums of a plane.
+_ROWS, _WRITTEN, _MOST, _PARTS = 16, 64, 8, 4
 
 
 def fits(h: Tensor, groups: int) -> bool:
@@ -29,26 +30,36 @@ def fits(h: Tensor, groups: int) -> bool:
     return h.dtype == torch.float32 and h.shape[-1] in (16, 32, 64, 128) and groups <= _MOST
 
 
-@triton.jit(do_not_specialize=["batch"])
-def _means(
-    h_ptr, group_ptr, means_ptr, batch, D: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr
+@triton.jit(do_not_specialize=["batch", "span"])
+def _sums(
+    h_ptr,
+    group_ptr,
+    sums_ptr,
+    counts_ptr,
+    batch,
+    span,
+    D: tl.constexpr,
+    GROUPS: tl.constexpr,
+    ROWS: tl.constexpr,
 ):
+    part, plane = tl.program_id(0), tl.program_id(1)
     unit, line, group = tl.arange(0, D), tl.arange(0, ROWS), tl.arange(0, GROUPS)
-    h_ptr += tl.program_id(0).to(tl.int64) * batch * D
+    h_ptr += plane.to(tl.int64) * batch * D
     sums = tl.zeros((GROUPS, ROWS, D), tl.float32)
     counts = tl.zeros((GROUPS, ROWS), tl.float32)
-    for start in range(0, batch, ROWS):
+    end = min(part * span + span, batch)
+    for start in range(part * span, end, ROWS):
         row = start + line
-        real = row < batch
-        own = tl.load(group_ptr + row, mask=real, other=-1)
-        h = tl.load(h_ptr + row[:, None] * D + unit[None, :], mask=real[:, None], other=0.0)
+        real = row < end
+        own = tl.load(group_ptr + tl.minimum(row, batch - 1), mask=real, other=-1)
+        at = h_ptr + tl.minimum(row, batch - 1)[:, None] * D + unit[None, :]
+        h = tl.load(at, mask=real[:, None], other=0.0)
         mine = own[None, :] == group[:, None]
         sums += tl.where(mine[:, :, None], h[None, :, :], 0.0)
         counts += tl.where(mine, 1.0, 0.0)
-    count = tl.maximum(tl.sum(counts, axis=1), 1.0)
-    means = tl.sum(sums, axis=1) / count[:, None]
-    at = (tl.program_id(0) * GROUPS + group[:, None]) * D + unit[None, :]
-    tl.store(means_ptr + at, means)
+    place = (part * tl.num_programs(1) + plane) * GROUPS + group
+    tl.store(sums_ptr + place[:, None] * D + unit[None, :], tl.sum(sums, axis=1))
+    tl.store(counts_ptr + place, tl.sum(counts, axis=1))
 
 
 @triton.jit(do_not_specialize=["batch"])
@@ -89,9 +100,15 @@ def less_group_means(h: Tensor, group: Tensor, groups: int) -> Tensor:
     batch, d = h.shape[-2:]
     planes = h.numel() // (batch * d)
     known = {"D": d, "GROUPS": triton.next_power_of_2(groups)}
-    means, out = h.new_empty(planes, known["GROUPS"], d), torch.empty_like(h)
-    _means[(planes,)](h, group, means, batch, **known, ROWS=_ROWS, num_warps=8)
-    _less[(triton.cdiv(batch, 2 * _ROWS), planes)](
-        h, group, means, out, batch, **known, ROWS=2 * _ROWS, num_warps=4
+    span = triton.cdiv(triton.cdiv(batch, _PARTS), _ROWS) * _ROWS
+    parts = triton.cdiv(batch, span)
+    sums = h.new_empty(parts, planes, known["GROUPS"], d)
+    counts = h.new_empty(parts, planes, known["GROUPS"], 1)
+    _sums[(parts, planes)](
+        h, group, sums, counts, batch, span, **known, ROWS=_ROWS, num_warps=4, num_stages=1
+    )
+    means, out = sums.sum(dim=0) / counts.sum(dim=0).clamp_min(1.0), torch.empty_like(h)
+    _less[(triton.cdiv(batch, _WRITTEN), planes)](
+        h, group, means, out, batch, **known, ROWS=_WRITTEN, num_warps=4
     )
     return out

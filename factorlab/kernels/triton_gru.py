@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["fits", "gru_backward", "gru_forward"]
+__all__ = ["fits", "gru_backward", "gru_forward", "turned_products"]
 
 # Rows (stocks) that one program takes through all steps, and the warps that do it: a state's row
 # then takes 16 registers of a thread, and nothing is spilled.
@@ -17,7 +17,7 @@ _ROWS, _WARPS = 64, 8
 # Rows that a program takes at a time which sums the weights' gradients.
 _SUMMED = 32
 # How many sum the weights' gradients; fixed, so that sums are everywhere the same.
-_PROGRAMS = 1056
+_PROGRAMS = 264
 # The least that a matrix unit multiplies by.
 _NARROWEST = 16
 # The weights of wider layers do not fit the shared memory of a multiprocessor.
@@ -143,9 +143,11 @@ def _forward(
     x_ptr += layer.to(tl.int64) * x_layer
     first = layer.to(tl.int64) * length
     state = tl.zeros((ROWS, D), tl.float32)
+    coming = tl.load(x_ptr + in_x, mask=x_mask, other=0.0)
     for t in range(length):
-        x = tl.load(x_ptr + in_x, mask=x_mask, other=0.0)
+        x = coming
         x_ptr += x_step
+        coming = tl.load(x_ptr + in_x, mask=x_mask & (t + 1 < length), other=0.0)
         # Times `one`: else Triton would let one product start from the sum of another, and lay
         # both out so that half of the warps repeat what the others do.
         r = _sigmoid(
@@ -250,12 +252,43 @@ def _add_turned(total, a, b, EXACT: tl.constexpr):
         return tl.dot(tl.trans(a.to(tl.bfloat16)), b.to(tl.bfloat16), total)
 
 
-@triton.jit(do_not_specialize=_LOOSE)
-def _sums(
+@triton.jit
+def _row_block(
+    start,
+    end,
+    a_ptr,
     x_ptr,
     states_ptr,
-    dgates_ptr,
-    out_ptr,
+    batch,
+    width,
+    rows,
+    x_step,
+    x_row,
+    WIDE: tl.constexpr,
+    D: tl.constexpr,
+    FIELDS: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """Load what `_sums` multiplies: zeros from row `end` on, and no address outside."""
+    many, unit, field = tl.arange(0, WIDE), tl.arange(0, D), tl.arange(0, FIELDS)
+    row = start + tl.arange(0, ROWS)
+    real = (row < end)[:, None]
+    row = tl.minimum(row, rows - 1)
+    a = tl.load(a_ptr + row[:, None] * WIDE + many[None, :], mask=real, other=0.0)
+    at = x_ptr + (row // batch)[:, None] * x_step + (row % batch)[:, None] * x_row + field[None, :]
+    x = tl.load(at, mask=real & (field < width)[None, :], other=0.0)
+    at = states_ptr + tl.maximum(row - batch, 0)[:, None] * D + unit[None, :]
+    before = tl.load(at, mask=real & (row >= batch)[:, None], other=0.0)
+    return a, x, before
+
+
+@triton.jit(do_not_specialize=_LOOSE)
+def _sums(
+    a_ptr,
+    x_ptr,
+    states_ptr,
+    by_x_ptr,
+    by_states_ptr,
     length,
     batch,
     width,
@@ -263,47 +296,51 @@ def _sums(
     x_step,
     x_row,
     span,
+    WIDE: tl.constexpr,
     D: tl.constexpr,
     FIELDS: tl.constexpr,
     ROWS: tl.constexpr,
+    STATES: tl.constexpr,
+    ONES: tl.constexpr,
     EXACT: tl.constexpr,
 ):
-    part, gate, layer = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    unit, field = tl.arange(0, D), tl.arange(0, FIELDS)
-    u, v, f = unit[None, :], unit[:, None], field[None, :]
-    dw_hh = tl.zeros((D, D), tl.float32)
-    dw_in = tl.zeros((D, FIELDS), tl.float32)
-    db = tl.zeros((D,), tl.float32)
+    part, layer = tl.program_id(0), tl.program_id(1)
+    many, unit, field = tl.arange(0, WIDE), tl.arange(0, D), tl.arange(0, FIELDS)
+    by_x = tl.zeros((WIDE, FIELDS), tl.float32)
+    by_states = tl.zeros((WIDE, D), tl.float32)
+    total = tl.zeros((WIDE,), tl.float32)
     rows = length * batch
-    first = layer.to(tl.int64) * rows
+    a_ptr += layer.to(tl.int64) * rows * WIDE
+    states_ptr += layer.to(tl.int64) * rows * D
     x_ptr += layer.to(tl.int64) * x_layer
-    dgates_ptr += gate * D
     begin = part * span
-    for start in range(begin, min(begin + span, rows), ROWS):
-        row = start + tl.arange(0, ROWS)
-        real = (row < min(begin + span, rows))[:, None]
-        d = tl.load(dgates_ptr + (first + row[:, None]) * 4 * D + u, mask=real, other=0.0)
-        before = tl.load(
-            states_ptr + (first + row[:, None] - batch) * D + u,
-            mask=real & (row >= batch)[:, None],
-            other=0.0,
-        )
-        t, stock = row // batch, row % batch
-        x_at = x_ptr + t.to(tl.int64)[:, None] * x_step + stock[:, None] * x_row + f
-        x = tl.load(x_at, mask=real & (f < width), other=0.0)
-        dw_hh = _add_turned(dw_hh, d, before, EXACT)
-        dw_in = _add_turned(dw_in, d, x, EXACT)
-        db += tl.sum(d, axis=0)
+    end = min(begin + span, rows)
+    a, x, before = _row_block(
+        begin, end, a_ptr, x_ptr, states_ptr, batch, width, rows, x_step, x_row,
+        WIDE, D, FIELDS, ROWS,
+    )  # fmt: skip
+    for start in range(begin, end, ROWS):
+        # Asked for before it is needed, one block of rows ahead.
+        next_a, next_x, next_before = _row_block(
+            start + ROWS, end, a_ptr, x_ptr, states_ptr, batch, width, rows, x_step, x_row,
+            WIDE, D, FIELDS, ROWS,
+        )  # fmt: skip
+        if ONES:
+            x = tl.where(field[None, :] == width, 1.0, x)  # whose products are the sums of `a`
+        else:
+            total += tl.sum(a, axis=0)
+        by_x = _add_turned(by_x, a, x, EXACT)
+        if STATES:
+            by_states = _add_turned(by_states, a, before, EXACT)
+        a, x, before = next_a, next_x, next_before
     # What each program summed is added up by torch: in one order, whichever program ends first.
-    size = 3 * D * (width + D + 2)
-    out_ptr += (part * tl.num_programs(2) + layer) * size
-    if gate < 3:  # reset, update, new, as the inputs see them
-        tl.store(out_ptr + (gate * D + v) * width + f, dw_in, mask=f < width)
-        tl.store(out_ptr + 3 * D * (width + D) + gate * D + unit, db)
-    if gate != 2:  # ... and as the states do
-        slot = min(gate, 2)
-        tl.store(out_ptr + 3 * D * width + (slot * D + v) * D + u, dw_hh)
-        tl.store(out_ptr + 3 * D * (width + D + 1) + slot * D + unit, db)
+    place = (part * tl.num_programs(1) + layer) * WIDE + many[:, None]
+    tl.store(by_x_ptr + place * (width + 1) + field[None, :], by_x, mask=(field <= width)[None, :])
+    if not ONES:
+        at = (part * tl.num_programs(1) + layer) * WIDE + many
+        tl.store(by_x_ptr + at * (width + 1) + width, total)
+    if STATES:
+        tl.store(by_states_ptr + place * D + unit[None, :], by_states)
 
 
 @triton.jit(do_not_specialize=_LOOSE)
@@ -345,6 +382,42 @@ def _sizes(x: Tensor, w_hh: Tensor) -> tuple[int, int, int, int, dict[str, int]]
 def _strides(x: Tensor) -> tuple[int, int, int]:
     """Return how far apart layers, steps and rows lie."""
     return (x.stride(0) if x.dim() == 4 else 0, x.stride(-3), x.stride(-2))
+
+
+def turned_products(a: Tensor, x: Tensor, states: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Sum the products of each layer's rows: aᵀ x, of all steps and stocks.
+
+    Parameters
+    ----------
+    a : Tensor, shape (K, S, B, W)
+        Contiguous; W a power of 2.
+    x : Tensor, shape (S, B, I) or (K, S, B, I)
+    states : Tensor, shape (K, S, B, d), optional
+        Of which a step takes that of the step before it.
+
+    Returns
+    -------
+    by_x : Tensor, shape (K, W, I + 1)
+        With those of `x`, and of ones.
+    by_states : Tensor, shape (K, W, d)
+    """
+    layers, length, batch, wide = a.shape
+    width = x.shape[-1]
+    d = 16 if states is None else states.shape[-1]
+    fields = max(_NARROWEST, triton.next_power_of_2(width))
+    parts = max(1, min(_PROGRAMS // layers, triton.cdiv(length * batch, _SUMMED)))
+    span = triton.cdiv(triton.cdiv(length * batch, parts), _SUMMED) * _SUMMED
+    parts = triton.cdiv(length * batch, span)
+    by_x, by_states = a.new_empty(parts, layers, wide, width + 1), a.new_empty(1)
+    if states is not None:
+        by_states = a.new_empty(parts, layers, wide, d)
+    _sums[(parts, layers)](
+        a, x, a if states is None else states, by_x, by_states, length, batch, width,
+        *_strides(x), span, WIDE=wide, D=d,
+        FIELDS=fields, ROWS=_SUMMED, STATES=states is not None, ONES=fields > width, EXACT=True,
+        num_warps=_WARPS if wide > 64 else 4, num_stages=1,
+    )  # fmt: skip
+    return by_x.sum(dim=0), by_states if states is None else by_states.sum(dim=0)
 
 
 def gru_forward(
@@ -429,21 +502,14 @@ def gru_backward(
         w_hh, states, gates, grad, dgates, length, batch, 1.0,
         D=d, ROWS=_ROWS, LAST=grad.dim() == 3, PRECISION=precision, num_warps=_WARPS, num_stages=1,
     )  # fmt: skip
+    by_x, by_states = turned_products(dgates.view(layers, length, batch, 4 * d), x, states)
+    dw_in, db = by_x[:, : 3 * d, :width], by_x[..., width]
+    dw_hh, db_hh = (torch.cat((of[:, : 2 * d], of[:, 3 * d :]), dim=1) for of in (by_states, db))
     rows = length * batch
-    parts = max(1, min(_PROGRAMS // (4 * layers), triton.cdiv(rows, _SUMMED)))
-    span = triton.cdiv(triton.cdiv(rows, parts), _SUMMED) * _SUMMED
-    parts = triton.cdiv(rows, span)
-    sums = x.new_empty(parts, layers, 3 * d * (width + d + 2))
-    _sums[(parts, 4, layers)](
-        x, states, dgates, sums, length, batch, width, *_strides(x), span,
-        D=d, FIELDS=sizes["FIELDS"], ROWS=_SUMMED, EXACT=precision != "bf16",
-        num_warps=4, num_stages=3,
-    )  # fmt: skip
-    dw_in, dw_hh, db_in, db_hh = sums.sum(dim=0).split([3 * d * n for n in (width, d, 1, 1)], dim=1)
     dx = None
     if inputs:
         dx = x.new_empty(layers, length, batch, width)
         _inputs[(triton.cdiv(rows, _ROWS), layers)](
             w_in, dgates, dx, rows, width, **sizes, PRECISION=precision, num_warps=4, num_stages=1
         )
-    return dx, dw_in.view(layers, 3 * d, width), dw_hh.view(layers, 3 * d, d), db_in, db_hh
+    return dx, dw_in, dw_hh, db[:, : 3 * d], db_hh

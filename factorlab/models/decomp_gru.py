@@ -12,6 +12,7 @@ from factorlab.models.batched_gru import is_batched
 from factorlab.models.groups import size_demean
 from factorlab.models.gru import Head, PatchConv
 from factorlab.models.recurrent import gru_states
+from factorlab.models.shared_linear import shared_linear
 
 __all__ = ["DecompGRU", "DecompGRUSettings", "trend_of"]
 
@@ -155,11 +156,8 @@ class DecompGRU(nn.Module):
     def _residual_at_once(self, residual: Tensor) -> Tensor:
         """Do the same by one product of the patches, which all networks of a stack read."""
         patches = self.trend_patch.patches(residual)  # (L/p, B, F·p)
-        patches = torch.cat((patches, torch.ones_like(patches[..., :1])), dim=-1)
         point, deep = self.pointwise.weight.squeeze(2), self.depthwise.weight.squeeze(1)
         weight = (point[:, :, None] * deep).flatten(1)  # (d, F·p)
-        bias = self.pointwise.bias
-        if self.depthwise.bias is not None and bias is not None:
-            bias = bias + point @ self.depthwise.bias
-            weight = torch.cat((weight, bias[:, None]), dim=1)
-        return torch.matmul(patches, weight.t())
+        named = dict(self.named_parameters())
+        bias = point @ named["depthwise.bias"] + named["pointwise.bias"]
+        return shared_linear(patches, weight, bias)
