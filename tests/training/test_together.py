@@ -197,7 +197,7 @@ def test_recorded_steps_are_those_that_run_as_they_are(data) -> None:
             losses = steps.step(trainers[0].batch(t, columns), labels)
         steps.close()
         weights.append([losses, *(p for t in trainers for p in t.kept.parameters())])
-    assert graphs.done == ["run", "run", "record", *["replay"] * 3]
+    assert graphs.done == ["run", "run", "record", *["replay"] * 4]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
