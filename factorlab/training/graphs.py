@@ -6,6 +6,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import torch
@@ -255,15 +256,31 @@ class CudaGraphs:
             If the step does what a graph cannot hold, such as waiting for the GPU.
         """
         graph = torch.cuda.CUDAGraph()
-        # The outer block gives the current stream back where the recording fails.
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
-        ):
-            out = step(*inputs)
+        try:
+            # The outer block gives the current stream back where the recording fails.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
+            ):
+                out = step(*inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            self._end()
+            raise
 
         def replay() -> Tensor:
             graph.replay()
             return out
 
         return replay
+
+    def _end(self) -> None:
+        """Take the allocator out of a recording whose end failed, which torch leaves open.
+
+        It would give no memory back from then on.
+        """
+        index = torch.cuda.current_device()
+        with suppress(AttributeError, RuntimeError):  # it was ended after all
+            torch._C._cuda_endAllocateToPool(index, self._pool)
+            torch._C._cuda_releasePool(index, self._pool)

@@ -260,14 +260,17 @@ def test_thirty_shapes_take_the_memory_of_the_largest() -> None:
         return step(True, x)
 
     steps = Replays(CudaGraphs(device), known=4)
-    before = torch.cuda.memory_allocated()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
     for epoch in range(4):
         for x in given:
             torch.testing.assert_close(steps(recorded, x), step(False, x))
         assert steps.recorded == (30 if epoch else 0)
         if epoch == 2:
-            held = torch.cuda.memory_allocated() - before
-            assert held < 8 * max(x.nbytes for x in given)
+            torch.cuda.empty_cache()
+            held = torch.cuda.memory_reserved() - before
+            # Some five arrays of the largest, and what cuBLAS works in; not of all thirty.
+            assert held < 10 * max(x.nbytes for x in given)
             steps.forget()
             gc.collect()
     torch.testing.assert_close(weights[True], weights[False])
@@ -289,3 +292,23 @@ def test_after_a_recording_that_fails_the_gpu_goes_on() -> None:
     assert torch.rand(3, device=device).isfinite().all()
     more = graphs.record(lambda x: x * 3, (torch.ones(4, device=device),))
     assert float(more()[0]) == 3.0
+
+
+@on_gpu
+def test_after_a_step_that_waits_all_run_as_they_are_and_memory_comes_back() -> None:
+    device = torch.device("cuda")
+
+    def waits(x: torch.Tensor) -> torch.Tensor:
+        return x * float(x[0])
+
+    steps = Replays(CudaGraphs(device))
+    x = torch.full((4,), 3.0, device=device)
+    with pytest.warns(RuntimeWarning, match="runs unrecorded"):
+        outs = [steps(waits, x) for _ in range(4)]
+    assert all(float(out[0]) == 9.0 for out in outs) and steps.recorded == 0
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    large = torch.empty(2**28, dtype=torch.uint8, device=device)
+    before = torch.cuda.memory_reserved()
+    del large
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() <= before - 2**28
