@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import torch
@@ -172,7 +173,8 @@ class Replays:
                 return
             try:
                 own = self._buffers.inputs(form, device)
-                self._recorded[form] = own, graphs.record(step, own)
+                with _garbage_left():
+                    self._recorded[form] = own, graphs.record(step, own)
             except RuntimeError as error:
                 self._failed(error)
                 return
@@ -188,6 +190,18 @@ class Replays:
             self._graphs = None
             self.forget()
         warnings.warn(f"{what}: {reason}", RuntimeWarning, stacklevel=4)
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Let no cycle be collected: a graph or kernel freed while one records would break that."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _kind(form: Form) -> tuple[tuple[int, torch.dtype], ...]:
