@@ -96,7 +96,7 @@ class Replays:
     """
 
     def __init__(
-        self, graphs: Graphs | None = None, after: int = 2, known: int = 16, most: int = 2048
+        self, graphs: Graphs | None = None, after: int = 2, known: int = 24, most: int = 2048
     ) -> None:
         self._graphs, self._after, self._known, self._most = graphs, after, known, most
         self._recorded: dict[Form, tuple[tuple[Tensor, ...], Callable[[], Tensor]]] = {}
