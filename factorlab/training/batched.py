@@ -35,7 +35,7 @@ class BatchedSteps:
     ----------
     trainers : sequence of Trainer
         Those that `takes` takes. From `load`, which this calls, until `close` their weights and
-        moments lie here.
+        moments lie here, and they keep this in `Trainer.stacked` (`of`).
     graphs : bool, optional
         Record steps whose shapes repeat as CUDA graphs; by default on CUDA, and never elsewhere.
     fused : bool, optional
@@ -49,6 +49,9 @@ class BatchedSteps:
 
     All weights are one tensor (K, P), a row a training: split where the networks read it, so
     that the gradient arrives as one tensor too, is clipped by row and goes into one Adam.
+
+    A training that has ended leaves its row, which is stepped on and read by no one as long as
+    half of the rows are in use: fewer rows would be another program, recorded anew.
     """
 
     def __init__(
@@ -84,19 +87,26 @@ class BatchedSteps:
         records = on_gpu and self._fused and graphs is not False
         recorder = CudaGraphs(self._device) if records else None
         self._replays = Replays(recorder)
-        self.load()
+        self._live: list[int] = []
+        self.load(trainers)
 
     @classmethod
     def of(cls, trainers: Sequence[Trainer], graphs: bool | None = None) -> BatchedSteps:
         """Return what steps these trainings: that of their last epoch, with its recordings."""
-        lead = trainers[0]
-        if lead.stacked is not None and lead.stacked.holds(trainers, graphs):
-            lead.stacked.load()
-        else:
-            for trainer in trainers:
-                trainer.stacked = None  # its memory is free before the next one's is taken
-            lead.stacked = cls(trainers, graphs)
-        return lead.stacked
+        stacked = trainers[0].stacked
+        if stacked is not None and stacked.holds(trainers, graphs):
+            stacked.load(trainers)
+            return stacked
+        del stacked
+        for trainer in trainers:
+            if trainer.stacked is not None:
+                trainer.stacked.leave()  # its memory is free before the next one's is taken
+        if trainers[0].device.type == "cuda":
+            torch.cuda.empty_cache()
+        made = cls(trainers, graphs)
+        for trainer in trainers:
+            trainer.stacked = made
+        return made
 
     @staticmethod
     def takes(trainers: Sequence[Trainer]) -> bool:
@@ -113,10 +123,20 @@ class BatchedSteps:
         return same and not any("." in trainer.job.spec.model for trainer in trainers)
 
     def holds(self, trainers: Sequence[Trainer], graphs: bool | None = None) -> bool:
-        """Whether these are the trainings that are stepped here, and in this way."""
-        mine = [whose() for whose in self._whose]
-        same = len(mine) == len(trainers) and graphs == self._graphs
-        return same and all(a is b for a, b in zip(mine, trainers, strict=True))
+        """Whether these are trainings that are stepped here, in this order and this way.
+
+        Those that ended may be missing, up to half of all.
+        """
+        rows = self._rows(trainers)
+        enough = 2 * len(trainers) >= len(self._whose)
+        return graphs == self._graphs and enough and -1 not in rows and rows == sorted(rows)
+
+    def leave(self) -> None:
+        """Let no training keep this any longer."""
+        for whose in self._whose:
+            trainer = whose()
+            if trainer is not None and trainer.stacked is self:
+                trainer.stacked = None
 
     def step(self, batch: Batch, labels: Sequence[Label]) -> Tensor:
         """Take one optimiser step of each training.
@@ -125,15 +145,21 @@ class BatchedSteps:
         ----------
         batch : Batch
         labels : sequence of ndarray of float64 or Tensor of float32, shape [B]
-            One for each training; the same object where they are the same.
+            One for each training loaded; the same object where they are the same.
 
         Returns
         -------
         Tensor, shape (K,)
             The losses.
         """
-        targets = [self._target([labels[k] for k in mine]) for mine in self._groups]
-        return self._replays(self._take, batch.x, batch.size, *targets)
+        own = dict(zip(self._live, labels, strict=True))
+        targets = []
+        for mine in self._groups:
+            # A row that was left reads what its neighbours do.
+            other = next((own[k] for k in mine if k in own), labels[0])
+            targets.append(self._target([own.get(k, other) for k in mine]))
+        losses = self._replays(self._take, batch.x, batch.size, *targets)
+        return losses if self._used is None else losses.index_select(0, self._used)
 
     def _target(self, labels: Sequence[Label]) -> Tensor:
         """Return the labels of the trainings of one loss: (B,) where they share them, or (k, B)."""
@@ -172,19 +198,22 @@ class BatchedSteps:
         norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
         grad.div_(norm.add_(1e-6).div_(self._settings.clip_norm).clamp_min_(1.0))
 
-    def load(self) -> None:
-        """Take weights, moments and settings of Adam over from the trainings."""
-        mine = self._trainers()
+    def load(self, trainers: Sequence[Trainer]) -> None:
+        """Take weights, moments and settings of Adam over from trainings that this `holds`."""
+        self._live = self._rows(trainers)
+        whole = len(self._live) == len(self._whose)
+        self._used = None if whole else torch.tensor(self._live, device=self._device)
+        rows = self._trainers()
+        mine = [trainer for trainer in rows if trainer is not None]
         fill = self._layout.fill
-        fill(self._weights, [dict(trainer.model.named_parameters()) for trainer in mine])
+        fill(self._weights, [_weights(t, "model") for t in rows])
         if self._kept is not None:
-            fill(self._kept, [dict(trainer.kept.named_parameters()) for trainer in mine])
+            fill(self._kept, [_weights(t, "kept") for t in rows])
         state = self._optimizer.state[self._weights]
-        taken = [_moments(trainer) for trainer in mine]
-        for key in _MOMENTS:
-            if taken[0]:
-                fill(state[key], [{n: own[key] for n, own in named.items()} for named in taken])
-        for own in list(taken[0].values())[:1]:
+        if _moments(mine[0]):
+            for key in _MOMENTS:
+                fill(state[key], [_moment(t, key) for t in rows])
+        for own in list(_moments(mine[0]).values())[:1]:
             state["step"].copy_(own["step"])
         group = mine[0].optimizer.param_groups[0]
         options = {key: group[key] for key in _OPTIONS}
@@ -195,26 +224,45 @@ class BatchedSteps:
 
     def close(self) -> None:
         """Give weights and moments back to the trainings."""
-        mine = self._trainers()
+        rows = self._trainers()
         give = self._layout.give
-        give(self._weights, [dict(trainer.model.named_parameters()) for trainer in mine])
+        give(self._weights, [_weights(t, "model") for t in rows])
         if self._kept is not None:
-            give(self._kept, [dict(trainer.kept.named_parameters()) for trainer in mine])
+            give(self._kept, [_weights(t, "kept") for t in rows])
         state = self._optimizer.state[self._weights]
         taken = state["step"].cpu()
         if not taken:
             return
         views = {key: self._layout.views(state[key]) for key in _MOMENTS}
-        for k, trainer in enumerate(mine):
+        for k, trainer in enumerate(rows):
+            if trainer is None:
+                continue
             for name, weight in trainer.model.named_parameters():
                 trainer.optimizer.state[weight] = {
                     "step": taken.clone(),
                     **{key: views[key][name][k].clone() for key in _MOMENTS},
                 }
 
-    def _trainers(self) -> list[Trainer]:
-        """Return the trainings in the order of the rows."""
-        return [trainer for k in self._order if (trainer := self._whose[k]()) is not None]
+    def _trainers(self) -> list[Trainer | None]:
+        """Return the trainings in the order of the rows, None where one left."""
+        return [self._whose[k]() if k in self._live else None for k in self._order]
+
+    def _rows(self, trainers: Sequence[Trainer]) -> list[int]:
+        """Return which of the trainings these are, -1 for others."""
+        known = [whose() for whose in self._whose]
+        return [next((k for k, t in enumerate(known) if t is one), -1) for one in trainers]
+
+
+def _weights(trainer: Trainer | None, what: str) -> dict[str, Tensor] | None:
+    """Return the weights of a training's network by name."""
+    return None if trainer is None else dict(getattr(trainer, what).named_parameters())
+
+
+def _moment(trainer: Trainer | None, key: str) -> dict[str, Tensor] | None:
+    """Return one moment of each weight by name."""
+    if trainer is None:
+        return None
+    return {name: state[key] for name, state in _moments(trainer).items()}
 
 
 def _moments(trainer: Trainer) -> dict[str, dict[str, Tensor]]:

@@ -1,17 +1,26 @@
-"""Steps of one shape recorded once as a CUDA graph and replayed: one launch for all of a step."""
+"""Steps of each shape recorded once as a CUDA graph and replayed: one launch for all of a step."""
 
 from __future__ import annotations
 
+import gc
+import math
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["CudaGraphs", "Graphs", "Replays"]
+__all__ = ["Buffers", "CudaGraphs", "Graphs", "Replays"]
 
 Step = Callable[..., Tensor]
+# Shape and type of each input of a step.
+Form = tuple[tuple[torch.Size, torch.dtype], ...]
+# Steps of as many dimensions and the same types that run first: on the stream that records,
+# where the libraries then have what they keep by stream.
+_WARM = 2
 
 
 class Graphs(Protocol):
@@ -21,35 +30,82 @@ class Graphs(Protocol):
         """Run a step as it is."""
         ...
 
-    def record(self, step: Step, inputs: tuple[Tensor, ...]) -> Step:
-        """Return what repeats a step on inputs of these shapes, without running it yet."""
+    def has_room(self) -> bool:
+        """Whether there is memory for one more recording."""
+        ...
+
+    def record(self, step: Step, inputs: tuple[Tensor, ...]) -> Callable[[], Tensor]:
+        """Return what repeats a step on what then lies in `inputs`, without running it yet."""
+        ...
+
+    def forget(self) -> None:
+        """Be told that all recordings are dropped."""
         ...
 
 
+class Buffers:
+    """Inputs of recordings: one piece of memory for each, as large as the largest, all share."""
+
+    def __init__(self) -> None:
+        self._flat: dict[tuple[int, torch.dtype], Tensor] = {}
+
+    def inputs(self, form: Form, device: torch.device) -> tuple[Tensor, ...]:
+        """Return tensors of some shapes, whose values are those of whatever lay there last.
+
+        A larger one than ever takes a new piece; the old one goes with the last that reads it.
+        """
+        return tuple(self._one(place, *what, device) for place, what in enumerate(form))
+
+    def clear(self) -> None:
+        """Give the memory back, once no recording reads it."""
+        self._flat.clear()
+
+    def _one(
+        self, place: int, shape: torch.Size, dtype: torch.dtype, device: torch.device
+    ) -> Tensor:
+        size, key = math.prod(shape), (place, dtype)
+        if key not in self._flat or len(self._flat[key]) < size:
+            self._flat[key] = torch.zeros(size, dtype=dtype, device=device)
+        return self._flat[key][:size].view(shape)
+
+
 class Replays:
-    """Run a step, by a recording of it once its inputs keep their shapes.
+    """Run a step, by a recording of it once its shapes come back.
 
     Parameters
     ----------
     graphs : Graphs, optional
         None runs every step as it is.
     after : int
-        Steps of one shape in succession before it is recorded; all but the first warm up, as
-        `Graphs.run` runs them, what is made once.
+        Steps of one shape in succession before it is recorded.
+    known : int
+        Steps in succession, each of a shape seen before, after which shapes are recorded.
     most : int
-        Recordings kept, each of a shape of its own; steps of other shapes run as they are.
+        Recordings kept; steps of other shapes run as they are.
 
     Notes
     -----
-    Where a recording fails, one warning says so, and all steps run as they are from then on. A
-    recording runs nothing, so no step is lost or taken twice.
+    Full cross-sections have hundreds of sizes, the same in every epoch: once the second one is
+    under way, its shapes are all known, and all that were seen are recorded, the largest first,
+    so that the memory it took holds each of the others. What appears later is recorded the same
+    way: when it comes back and no new shape came for `known` steps.
+
+    Where memory runs short no more recordings are made, and steps of other shapes run as they
+    are; where a recording fails for another reason, all do from then on. One warning tells of a
+    failure. A recording runs nothing, so no step is lost or taken twice.
     """
 
-    def __init__(self, graphs: Graphs | None = None, after: int = 3, most: int = 2) -> None:
-        self._graphs, self._after, self._most = graphs, after, most
-        self._recorded: dict[tuple[torch.Size, ...], Step] = {}
-        self._last: tuple[torch.Size, ...] = ()
-        self._alike = 0
+    def __init__(
+        self, graphs: Graphs | None = None, after: int = 2, known: int = 24, most: int = 2048
+    ) -> None:
+        self._graphs, self._after, self._known, self._most = graphs, after, known, most
+        self._recorded: dict[Form, tuple[tuple[Tensor, ...], Callable[[], Tensor]]] = {}
+        self._buffers = Buffers()
+        self._seen: set[Form] = set()
+        self._warm: Counter[tuple[tuple[int, torch.dtype], ...]] = Counter()
+        self._last: Form = ()
+        self._alike = self._back = 0
+        self._full = False
 
     @property
     def recorded(self) -> int:
@@ -57,8 +113,13 @@ class Replays:
         return len(self._recorded)
 
     def forget(self) -> None:
-        """Drop the recordings."""
+        """Drop the recordings; they are made anew as the first ones were."""
         self._recorded.clear()
+        self._buffers.clear()
+        self._alike = self._back = 0
+        self._full = False
+        if self._graphs is not None:
+            self._graphs.forget()
 
     def __call__(self, step: Step, *inputs: Tensor) -> Tensor:
         """Take a step.
@@ -69,37 +130,89 @@ class Replays:
             The same one always; takes the inputs and returns one tensor. Whatever else it changes
             lies where it lay before.
         inputs : Tensor
+            All on one device.
 
         Returns
         -------
         Tensor
             The step's, which no later step overwrites.
         """
-        shapes = tuple(given.shape for given in inputs)
-        self._alike = self._alike + 1 if shapes == self._last else 1
-        self._last = shapes
-        if self._graphs is None or (self._alike == 1 and shapes not in self._recorded):
+        if self._graphs is None:
             return step(*inputs)
-        if shapes not in self._recorded and not self._record(self._graphs, step, inputs):
-            return step(*inputs) if self._graphs is None else self._graphs.run(step, inputs)
-        return self._recorded[shapes](*inputs)
+        form = tuple((given.shape, given.dtype) for given in inputs)
+        self._alike = self._alike + 1 if form == self._last else 1
+        self._back = self._back + 1 if form in self._seen else 0
+        self._last = form
+        self._seen.add(form)
+        due = self._alike > self._after or self._back >= self._known
+        if due and form not in self._recorded and not self._full:
+            self._record(self._graphs, step, inputs[0].device)
+        if form in self._recorded:
+            own, replay = self._recorded[form]
+            for mine, new in zip(own, inputs, strict=True):
+                mine.copy_(new)
+            return replay().clone()
+        return self._plain(step, form, inputs)
 
-    def _record(self, graphs: Graphs, step: Step, inputs: tuple[Tensor, ...]) -> bool:
-        """Record the step if its turn has come; say whether there is a recording now."""
-        if self._alike <= self._after or self.recorded >= self._most:
-            return False
-        try:
-            self._recorded[self._last] = graphs.record(step, inputs)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            warnings.warn(
-                f"a step could not be recorded as a CUDA graph and runs unrecorded: {reason}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+    def _plain(self, step: Step, form: Form, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Take a step that is not recorded."""
+        kind = _kind(form)
+        if self._graphs is None or self._warm[kind] >= _WARM:
+            return step(*inputs)
+        self._warm[kind] += 1
+        return self._graphs.run(step, inputs)
+
+    def _record(self, graphs: Graphs, step: Step, device: torch.device) -> None:
+        """Record all shapes seen so far, the largest first."""
+        warm = [form for form in self._seen if self._warm[_kind(form)] >= _WARM]
+        for form in sorted(warm, key=_largest_first):
+            if form in self._recorded:
+                continue
+            if self.recorded >= self._most or not graphs.has_room():
+                self._full = True
+                return
+            try:
+                own = self._buffers.inputs(form, device)
+                with _garbage_left():
+                    self._recorded[form] = own, graphs.record(step, own)
+            except RuntimeError as error:
+                self._failed(error)
+                return
+
+    def _failed(self, error: RuntimeError) -> None:
+        """Stop recording; without memory those that were made stay good, else nothing is sure."""
+        reason = str(error).splitlines()[0]
+        what = "a step could not be recorded as a CUDA graph and runs unrecorded"
+        if isinstance(error, torch.OutOfMemoryError):
+            self._full = True
+            what += f", {self.recorded} others are"
+        else:
             self._graphs = None
-            return False
-        return True
+            self.forget()
+        warnings.warn(f"{what}: {reason}", RuntimeWarning, stacklevel=4)
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Let no cycle be collected: a graph or kernel freed while one records would break that."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _kind(form: Form) -> tuple[tuple[int, torch.dtype], ...]:
+    """Return what steps share that call the same libraries and compiled kernels."""
+    return tuple((len(shape), dtype) for shape, dtype in form)
+
+
+def _largest_first(form: Form) -> list[int]:
+    """Return what sorts the larger inputs, then shapes, before others."""
+    numbers = sum(math.prod(shape) for shape, _ in form)
+    return [-numbers, *(-length for shape, _ in form for length in shape)]
 
 
 class CudaGraphs:
@@ -108,6 +221,8 @@ class CudaGraphs:
     Parameters
     ----------
     device : torch.device
+    free : float
+        Share of the GPU's memory that recordings leave free.
 
     Notes
     -----
@@ -116,11 +231,16 @@ class CudaGraphs:
     share their memory, since one is replayed after another and what it returns is copied.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, free: float = 0.15) -> None:
+        self._device, self._free = device, free
         self._stream = torch.cuda.Stream(device)
+        self.forget()
+
+    def forget(self) -> None:
+        """Take memory of its own for the next recordings: torch lets none join a pool left."""
         self._pool = torch.cuda.graph_pool_handle()
 
-    def run(self, step: Step, inputs: tuple[Tensor, ...]) -> Tensor:
+    def run(self, step: Step, inputs: Sequence[Tensor]) -> Tensor:
         """Run a step as it is, after all that was asked for before and before all that follows."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
@@ -129,27 +249,52 @@ class CudaGraphs:
         current.wait_stream(self._stream)
         return out
 
-    def record(self, step: Step, inputs: tuple[Tensor, ...]) -> Step:
-        """Record a step on copies of the inputs, which a replay fills anew.
+    def has_room(self) -> bool:
+        """Whether as much memory is free as shall stay so."""
+        return self._is_free() or self._is_free(emptied=True)
+
+    def _is_free(self, emptied: bool = False) -> bool:
+        if emptied:  # what torch keeps for later is no memory in use
+            torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info(self._device)
+        return free >= self._free * total
+
+    def record(self, step: Step, inputs: Sequence[Tensor]) -> Callable[[], Tensor]:
+        """Record a step on inputs that are filled anew before each replay.
 
         Raises
         ------
+        OutOfMemoryError
+            If memory runs out; the recording has been ended in order.
         RuntimeError
             If the step does what a graph cannot hold, such as waiting for the GPU.
         """
-        own = [given.clone() for given in inputs]
         graph = torch.cuda.CUDAGraph()
-        # The outer block gives the current stream back where the recording fails.
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
-        ):
-            out = step(*own)
+        try:
+            # The outer block gives the current stream back where the recording fails.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
+            ):
+                out = step(*inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            self._end()
+            raise
 
-        def replay(*given: Tensor) -> Tensor:
-            for mine, new in zip(own, given, strict=True):
-                mine.copy_(new)
+        def replay() -> Tensor:
             graph.replay()
-            return out.clone()
+            return out
 
         return replay
+
+    def _end(self) -> None:
+        """Take the allocator out of a recording whose end failed, which torch leaves open.
+
+        It would give no memory back from then on.
+        """
+        index = torch.cuda.current_device()
+        with suppress(AttributeError, RuntimeError):  # it was ended after all
+            torch._C._cuda_endAllocateToPool(index, self._pool)
+            torch._C._cuda_releasePool(index, self._pool)

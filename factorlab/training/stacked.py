@@ -14,6 +14,8 @@ __all__ = ["Layout", "stacked_scores"]
 
 # Floats to which rows and most weights are aligned: 128 bytes, what a GPU reads at once.
 _ALIGN = 32
+# Weights by name; None passes a row over.
+Row = Mapping[str, Tensor] | None
 
 
 class Layout:
@@ -48,18 +50,20 @@ class Layout:
         }
 
     @torch.no_grad()
-    def fill(self, flat: Tensor, rows: Sequence[Mapping[str, Tensor]]) -> None:
+    def fill(self, flat: Tensor, rows: Sequence[Row]) -> None:
         """Copy named tensors, one mapping a row, into ``flat``, shape (K, P)."""
         for row, named in zip(flat.detach(), rows, strict=True):
-            for name, view in self.views(row).items():
-                view.copy_(named[name])
+            if named is not None:
+                for name, view in self.views(row).items():
+                    view.copy_(named[name])
 
     @torch.no_grad()
-    def give(self, flat: Tensor, rows: Sequence[Mapping[str, Tensor]]) -> None:
+    def give(self, flat: Tensor, rows: Sequence[Row]) -> None:
         """Copy ``flat``, shape (K, P), into named tensors, one mapping a row."""
         for row, named in zip(flat.detach(), rows, strict=True):
-            for name, view in self.views(row).items():
-                named[name].copy_(view)
+            if named is not None:
+                for name, view in self.views(row).items():
+                    named[name].copy_(view)
 
 
 def stacked_scores(model: nn.Module, weights: dict[str, Tensor], x: Tensor, size: Tensor) -> Tensor:

@@ -101,8 +101,8 @@ def test_on_cuda_what_is_timed_is_an_epoch_whose_kernels_are_compiled(data, monk
     assert step == pytest.approx(0.25)  # of one of the six
     assert whole == pytest.approx(0.5)
     assert validation == pytest.approx(8 * 0.5)  # the share of one: eight sessions
-    # Two passes of 20 spread sessions, then two epochs of two sessions, to validate after each.
-    assert len(days) == 6 * (2 * 20 + 2 * 2)
+    # Four passes of 20 spread sessions, then two epochs of two sessions, to validate after each.
+    assert len(days) == 6 * (4 * 20 + 2 * 2)
     assert {trainer.epoch for trainer in six} == {2}
 
 

@@ -197,7 +197,7 @@ def test_recorded_steps_are_those_that_run_as_they_are(data) -> None:
             losses = steps.step(trainers[0].batch(t, columns), labels)
         steps.close()
         weights.append([losses, *(p for t in trainers for p in t.kept.parameters())])
-    assert graphs.done == ["run", "run", "record", *["replay"] * 3]
+    assert graphs.done == ["run", "run", "record", *["replay"] * 4]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
@@ -256,6 +256,33 @@ def test_on_a_gpu_recorded_steps_and_scores_are_those_of_each_alone(data, model,
         torch.testing.assert_close(scores[way], scores["alone"], atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("model", ["GRU", "DecompGRU"])
+def test_on_a_gpu_thirty_sizes_are_recorded_and_give_the_same_steps(data, model) -> None:
+    """Each in epochs of all; one training ends before the last of them."""
+    settings = dataclasses.replace(SETTINGS, average=0.5, device="cuda")
+    ways = {}
+    for graphs in (None, False):
+        trainers = [Trainer(job, data, settings) for job in grid(model)]
+        for trainer in trainers:
+            trainer.optimizer.param_groups[0]["eps"] = 1e-2
+        columns, losses = data.columns(20), []
+        columns = columns[np.isfinite(data.label(20, "ic")[columns])]
+        for epoch in range(4):
+            mine = trainers[: 3 if epoch == 3 else 4]
+            steps = BatchedSteps.of(mine, graphs)
+            for n in np.random.default_rng(epoch).permutation(np.arange(25, 55)).tolist():
+                batch = data.batch(20, columns[:n], trainers[0].device)
+                labels = {loss: data.target(20, batch, loss) for loss in ("ic", "mse")}
+                losses.append(steps.step(batch, [labels[t.job.loss] for t in mine]))
+            steps.close()
+            assert steps._replays.recorded == (30 if epoch and graphs is None else 0)
+        networks = [network for t in trainers for network in (t.model, t.kept)]
+        ways[graphs] = [*losses, *(p.detach() for m in networks for p in m.parameters())]
+    for a, b in zip(ways[None], ways[False], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
 def test_what_is_stepped_as_one_goes_with_its_trainings(data) -> None:
     """At once, and not when cycles are looked for: it holds a GPU's memory."""
     trainers = [Trainer(job, data, SETTINGS) for job in grid("GRU")]
@@ -276,6 +303,54 @@ def test_what_is_stepped_as_one_goes_with_its_trainings(data) -> None:
         assert there() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("average", [0.0, 0.5])
+@pytest.mark.parametrize("rests", [([1, 2, 3, 4, 5], [1, 2, 4, 5], [2, 4, 5]), ([3, 4, 5],)])
+def test_a_training_that_ended_leaves_its_row_and_the_recordings_stay(data, average, rests) -> None:
+    """The others go on with the bytes of a stack of their own; it keeps those of its end."""
+    jobs = grid("GRU", seeds=(0, 1, 2), average=average)  # three of IC, then three of MSE
+    settings = jobs[0].spec.own(SETTINGS)
+    trainers = [Trainer(job, data, settings) for job in jobs]
+    alike = [Trainer(job, data, settings) for job in jobs]
+
+    def epoch(mine: list[Trainer], graphs: Told | None = None) -> torch.Tensor:
+        steps, rng = Steps(mine, stack=True), np.random.default_rng(0)
+        if graphs is not None:
+            steps._stacked._replays._graphs = graphs
+        losses = [steps.step(t, rng) for t in SPLIT.train[:4].tolist()]
+        steps.close()
+        return torch.stack(losses)
+
+    def all_of(trainer: Trainer) -> list[torch.Tensor]:
+        moments = [s[key] for s in trainer.optimizer.state.values() for key in sorted(s)]
+        networks = (trainer.model, trainer.kept)
+        return [*(p.detach().clone() for m in networks for p in m.parameters()), *moments]
+
+    told = Told()
+    first = epoch(trainers, told)
+    assert torch.equal(first, epoch(alike))
+    program, made = trainers[0].stacked, len(told.made)
+    assert made == 1
+    for rest in rests:  # of each loss some, or none, are left
+        before = {k: all_of(trainers[k]) for k in range(6) if k not in rest}
+        losses = epoch([trainers[k] for k in rest])
+        assert losses.shape == (4, len(rest))
+        for trainer in alike:
+            trainer.stacked = None
+        assert torch.equal(losses, epoch([alike[k] for k in rest]))
+        for k in rest:
+            assert all(map(torch.equal, all_of(trainers[k]), all_of(alike[k])))
+            assert trainers[k].stacked is program
+        for k, kept in before.items():
+            assert all(map(torch.equal, kept, all_of(trainers[k])))
+    assert len(told.made) == made
+    # Fewer than half are a program of their own, and the first one's memory is free.
+    there = weakref.ref(program)
+    del program
+    epoch([trainers[k] for k in (4, 5)])
+    gc.collect()  # what is told keeps the step
+    assert there() is None and trainers[4].stacked is trainers[5].stacked is not None
 
 
 def test_labels_of_their_own_and_shared_ones_are_the_same(data) -> None:
