@@ -41,7 +41,7 @@ class DeviceWindows:
 
     Notes
     -----
-    Values agree with `WindowSource.window` within 1e-5 where they are at most 1, else by that
+    Values agree with `WindowSource.window` within 3e-5 where they are at most 1, else by that
     share of their size: sums are of the same numbers in another order; medians are the same.
 
     A session's statistics are computed once and stay on the device. Nothing waits for the

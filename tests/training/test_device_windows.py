@@ -210,7 +210,7 @@ def test_on_a_gpu(normalize, kernels) -> None:
     windows = source(normalize=normalize, channels="bars+changes")
     fitted = windows.fit(np.arange(20, 40)) if windows.settings.is_fitted else None
     cutter = DeviceWindows(windows, device, kernels)
-    assert compared(windows, 20, cutter, fitted) < 1e-5  # compiled, libraries loaded
+    assert compared(windows, 20, cutter, fitted) < 3e-5  # compiled, libraries loaded
     columns = torch.arange(0, 70, 2, device=device)
     torch.cuda.synchronize()
     with warnings.catch_warnings():
@@ -221,7 +221,7 @@ def test_on_a_gpu(normalize, kernels) -> None:
         cutter.window(46, np.arange(3), fitted)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert compared(windows, 45, cutter, fitted) < 1e-5
+    assert compared(windows, 45, cutter, fitted) < 3e-5
     out, graph = torch.zeros_like(want), torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         cutter.window(45, columns, fitted, out=out)
