@@ -11,7 +11,7 @@ __all__ = ["fits", "less_group_means"]
 
 # Rows (stocks) that a program takes at a time to sum, and to write; the groups it has room for;
 # and how many programs share the sums of a plane.
-_ROWS, _WRITTEN, _MOST, _PARTS = 16, 64, 8, 4
+_ROWS, _WRITTEN, _MOST, _PARTS = 16, 64, 8, 8
 
 
 def fits(h: Tensor, groups: int) -> bool:
