@@ -23,11 +23,12 @@ products alone, forward and backward; the peak is that of a 2,048³ product on t
 an 8,192³ one on a GPU.
 
 On a GPU sessions differ in their stocks, by up to 2 %, and are visited again and again, as an epoch
-after the first does, in whose steps each session's statistics are known; windows are timed with
-and without them. Where all sessions have as many stocks a step can be recorded once (a CUDA graph),
-so that stands beside it. Steps are queued without waiting for each, as an epoch queues them: the
-figures are medians over passes of all sessions; beside them stands the median of single steps that
-were waited for.
+after the first does, in whose steps each session's statistics are known and which replays a
+recording of each size (a CUDA graph); beside it stands the step where all sessions have as many
+stocks. Steps are queued without waiting for each, as an epoch queues them: the figures are medians
+over passes of all sessions; beside them stands the median of single steps that were waited for.
+Windows are told by the time that they keep the GPU busy, since the host cuts those of a step while
+the GPU is at the one before.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ import numpy as np
 import torch
 from plain_loop import HIDDEN, PATCH, PLAIN, Market, Plain
 from threadpoolctl import threadpool_limits
+from torch.autograd.profiler_util import EventList, FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
 from factorlab.features import FIELDS, FeatureSettings, WindowSource
@@ -219,7 +221,7 @@ def measure_gpu(case: Case, even: Case, peaks: tuple[float, float], report: Path
         ("ours, six, sessions of one size, one of them", SIX, lambda: even.steps(SIX)),
         ("ours, six at once, one of them", SIX, lambda: case.steps(SIX)),
     )
-    base, work = 0.0, None
+    base, alone, work = 0.0, 0.0, None
     for name, count, open_ in rows:
         work = None  # what is timed next has the memory to itself
         gc.collect()
@@ -229,6 +231,7 @@ def measure_gpu(case: Case, even: Case, peaks: tuple[float, float], report: Path
         pace = paced(work, order)
         value = pace.queued / count
         base = base or value
+        alone = value if name == "ours, one training" else alone
         rate = f"{1e3 * value:11.3f}{1e3 * pace.alone / count:12.3f}{stocks / value:13,.0f}"
         shares = "".join(f"{flops / value / most:9.1%}" for most in peaks)
         print(f"{name:44}{rate}{shares}{base / value:7.2f}", flush=True)
@@ -243,16 +246,44 @@ def measure_gpu(case: Case, even: Case, peaks: tuple[float, float], report: Path
     start = time.perf_counter()
     cut(order[0])
     wait()
-    laid = time.perf_counter()
-    for t in order[1:]:
-        cut(t)
-    wait()
-    anew = (time.perf_counter() - laid) / len(order[1:])
-    known = paced(cut, order)
-    print(f"windows, statistics known: {1e3 * known.queued:.3f} ms,", end=" ")
-    print(f"{known.queued / pace.queued:.1%} of a step of six;", end=" ")
-    print(f"anew: {1e3 * anew:.3f} ms, {anew / (anew + pace.queued - known.queued):.1%};", end=" ")
-    print(f"fields laid on the GPU and a first window: {laid - start:.2f} s", flush=True)
+    laid = time.perf_counter() - start
+    # What the GPU has to do for windows, of what it has to do for a step of six that waits for it.
+    anew, _ = busy(cut, order[1:])
+    known, _ = busy(cut, order)
+    host = paced(cut, order).host
+    print(f"windows, statistics known: GPU busy {1e3 * known:.3f} ms,", end=" ")
+    print(f"{known / alone:.1%} of a step of one, {known / pace.queued:.1%} of six;", end=" ")
+    print(f"anew: {1e3 * anew:.3f} ms, {anew / (alone + anew - known):.1%} of one,", end=" ")
+    print(f"{anew / (pace.queued + anew - known):.1%} of six; host {1e3 * host:.3f} ms;", end=" ")
+    print(f"fields laid on the GPU and a first window: {laid:.2f} s", flush=True)
+
+
+def busy(work: Callable[[int], object], sessions: Sequence[int]) -> tuple[float, EventList]:
+    """Return the seconds a session that `work` keeps the GPU busy, and what the profiler saw."""
+    activities = [ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as profiler:
+        for t in sessions:
+            work(t)
+        wait()
+    events = profiler.key_averages()
+    spent = sum(e.self_device_time_total for e in kernels(events))
+    return spent / 1e6 / len(sessions), events
+
+
+def kernels(events: EventList) -> list[FunctionEventAvg]:
+    """Return what ran on the GPU.
+
+    Spans that a caller names lie over the kernels within them, which are counted already.
+    """
+    return [
+        e
+        for e in events
+        if e.device_type == torch.autograd.DeviceType.CUDA
+        and not getattr(e, "is_user_annotation", False)
+        and not e.key.startswith(("Optimizer.", "ProfilerStep"))
+    ]
 
 
 def breakdown(
@@ -263,33 +294,19 @@ def breakdown(
     report: Path | None,
 ) -> None:
     """Print what a step keeps the GPU and the host busy with; add the profiler's tables."""
-    activities = [ProfilerActivity.CPU]
-    if case.device.type == "cuda":
-        activities.append(ProfilerActivity.CUDA)
-    with profile(activities=activities) as profiler:
-        for t in sessions:
-            work(t)
-        wait()
-    events, steps = profiler.key_averages(), len(sessions)
+    spent, events = busy(work, sessions)
+    steps = len(sessions)
     if pace is not None:
-        # Spans that a caller names lie over the kernels within them, which are counted already.
-        on_gpu = [
-            e
-            for e in events
-            if e.device_type == torch.autograd.DeviceType.CUDA
-            and not getattr(e, "is_user_annotation", False)
-            and not e.key.startswith(("Optimizer.", "ProfilerStep"))
-        ]
-        busy = sum(e.self_device_time_total for e in on_gpu) / 1e6 / steps
 
         def calls(*names: str) -> float:
             """Count a step's calls of the driver."""
             return sum(e.count for e in events if any(n in e.key for n in names)) / steps
 
         print(
-            f"a step of six: GPU busy {1e3 * busy:.3f} ms, {busy / pace.queued:.0%} of it;", end=" "
+            f"a step of six: GPU busy {1e3 * spent:.3f} ms, {spent / pace.queued:.0%} of it;",
+            end=" ",
         )
-        print(f"{sum(e.count for e in on_gpu) / steps:.0f} kernels and copies,", end=" ")
+        print(f"{sum(e.count for e in kernels(events)) / steps:.0f} kernels and copies,", end=" ")
         print(f"{calls('LaunchKernel'):.0f} launches, {calls('GraphLaunch'):.1f} graphs,", end=" ")
         print(f"{calls('cudaMemcpy', 'cudaMemset'):.0f} copies and fills,", end=" ")
         print(f"{calls('StreamSynchronize', 'EventSynchronize'):.1f} waits", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from factorlab.training.device_rows import sent
-from factorlab.training.graphs import CudaGraphs, Replays
+from factorlab.training.graphs import CudaGraphs, Form, Replays, form_of
 from factorlab.training.stacked import Layout, stacked_scores
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class BatchedSteps:
         records = on_gpu and self._fused and graphs is not False
         recorder = CudaGraphs(self._device) if records else None
         self._replays = Replays(recorder)
+        self._sizes: Collection[int] | None = None if recorder is not None else ()
         self._live: list[int] = []
         self.load(trainers)
 
@@ -138,6 +139,11 @@ class BatchedSteps:
             if trainer is not None and trainer.stacked is self:
                 trainer.stacked = None
 
+    def expect(self, sizes: Callable[[], Collection[int]]) -> None:
+        """Ask once, and where steps are recorded, how many stocks the batches to come have."""
+        if self._sizes is None:
+            self._sizes = sizes()
+
     def step(self, batch: Batch, labels: Sequence[Label]) -> Tensor:
         """Take one optimiser step of each training.
 
@@ -158,7 +164,11 @@ class BatchedSteps:
             # A row that was left reads what its neighbours do.
             other = next((own[k] for k in mine if k in own), labels[0])
             targets.append(self._target([own.get(k, other) for k in mine]))
-        losses = self._replays(self._take, batch.x, batch.size, *targets)
+        inputs = (batch.x, batch.size, *targets)
+        if self._sizes:
+            self._replays.expect(_forms(inputs, self._sizes))
+            self._sizes = ()
+        losses = self._replays(self._take, *inputs)
         return losses if self._used is None else losses.index_select(0, self._used)
 
     def _target(self, labels: Sequence[Label]) -> Tensor:
@@ -263,6 +273,14 @@ def _moment(trainer: Trainer | None, key: str) -> dict[str, Tensor] | None:
     if trainer is None:
         return None
     return {name: state[key] for name, state in _moments(trainer).items()}
+
+
+def _forms(inputs: tuple[Tensor, ...], sizes: Collection[int]) -> Iterator[Form]:
+    """Yield what the inputs of a step (windows, SIZE, targets) are with other numbers of stocks."""
+    (windows, kind), *others = form_of(inputs)
+    for n in sizes:
+        rest = ((torch.Size((*shape[:-1], n)), dtype) for shape, dtype in others)
+        yield ((torch.Size((windows[0], n, windows[2])), kind), *rest)
 
 
 def _moments(trainer: Trainer) -> dict[str, dict[str, Tensor]]:

@@ -6,14 +6,14 @@ import gc
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Buffers", "CudaGraphs", "Graphs", "Replays"]
+__all__ = ["Buffers", "CudaGraphs", "Form", "Graphs", "Replays", "form_of"]
 
 Step = Callable[..., Tensor]
 # Shape and type of each input of a step.
@@ -85,10 +85,10 @@ class Replays:
 
     Notes
     -----
-    Full cross-sections have hundreds of sizes, the same in every epoch: once the second one is
-    under way, its shapes are all known, and all that were seen are recorded, the largest first,
-    so that the memory it took holds each of the others. What appears later is recorded the same
-    way: when it comes back and no new shape came for `known` steps.
+    Full cross-sections have hundreds of sizes, the same in every epoch. Once all that come are
+    known, from the start where they are expected, else in the second epoch, all are recorded, the
+    largest first, so that the memory it took holds each of the others. What appears later is
+    recorded the same way: when it comes back and no new shape came for `known` steps.
 
     Where memory runs short no more recordings are made, and steps of other shapes run as they
     are; where a recording fails for another reason, all do from then on. One warning tells of a
@@ -111,6 +111,10 @@ class Replays:
     def recorded(self) -> int:
         """Recordings there are."""
         return len(self._recorded)
+
+    def expect(self, forms: Iterable[Form]) -> None:
+        """Count shapes as seen which are known to come."""
+        self._seen.update(forms)
 
     def forget(self) -> None:
         """Drop the recordings; they are made anew as the first ones were."""
@@ -139,7 +143,7 @@ class Replays:
         """
         if self._graphs is None:
             return step(*inputs)
-        form = tuple((given.shape, given.dtype) for given in inputs)
+        form = form_of(inputs)
         self._alike = self._alike + 1 if form == self._last else 1
         self._back = self._back + 1 if form in self._seen else 0
         self._last = form
@@ -190,6 +194,11 @@ class Replays:
             self._graphs = None
             self.forget()
         warnings.warn(f"{what}: {reason}", RuntimeWarning, stacklevel=4)
+
+
+def form_of(inputs: Iterable[Tensor]) -> Form:
+    """Return shape and type of each input of a step."""
+    return tuple((given.shape, given.dtype) for given in inputs)
 
 
 @contextmanager

@@ -134,6 +134,12 @@ class Trainer:
             return None
         return columns, label[columns]
 
+    def sizes(self) -> set[int]:
+        """Return how many stocks the batches of the training sessions have."""
+        rng = np.random.default_rng(0)
+        drawn = (self.draw(t, rng) for t in self.job.split.train.tolist())
+        return {len(columns) for columns, _ in filter(None, drawn)}
+
     def batch(self, t: int, columns: npt.NDArray[np.intp]) -> Batch:
         """Cut the windows of some stocks of session `t`."""
         return self.data.batch(t, columns, self.device, self.fitted)
@@ -314,6 +320,12 @@ class Steps:
         taken = [one.learn(batch, own) for one, own in zip(self._trainers, labels, strict=True)]
         return torch.stack(taken)
 
+    def expect(self) -> None:
+        """Prepare for epochs of all training sessions."""
+        lead = self._trainers[0]
+        if self._stacked is not None and lead.settings.max_epochs > 2:
+            self._stacked.expect(lead.sizes)
+
     def close(self) -> None:
         """Give the weights back."""
         if self._stacked is not None:
@@ -326,6 +338,7 @@ def _train(trainers: Sequence[Trainer], tick: Tick) -> list[list[float]]:
     for trainer in trainers:
         trainer.model.train()
     steps = Steps(trainers)
+    steps.expect()
     rng, note = lead.generator(lead.epoch), lead.note()
     losses: list[torch.Tensor] = []
     for t in lead.days(lead.epoch).tolist():

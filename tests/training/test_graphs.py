@@ -7,7 +7,7 @@ import gc
 import pytest
 import torch
 
-from factorlab.training.graphs import Buffers, CudaGraphs, Replays
+from factorlab.training.graphs import Buffers, CudaGraphs, Replays, form_of
 
 CPU = torch.device("cpu")
 
@@ -113,6 +113,17 @@ def test_shapes_of_a_second_round_are_recorded_the_largest_first() -> None:
     steps.go(3, 5, 7)
     assert told.sizes == [9, 8, 7, 5, 3] and steps.recorded == 5
     assert told.done[2:] == ["record"] * 5 + ["replay"] * 3
+
+
+def test_shapes_that_are_expected_are_recorded_in_the_first_round() -> None:
+    told = Told()
+    steps = Course(told, known=4)
+    steps.expect(form_of([torch.ones(n)]) for n in (3, 9, 5, 7, 8))
+    steps.go(3, 9, 5)
+    assert told.done == ["run", "run"]
+    steps.go(7, 8)
+    assert told.sizes == [9, 8, 7, 5, 3]  # 8 before it was seen, though it is its turn
+    assert told.done[2:] == ["record"] * 5 + ["replay"] * 2
 
 
 def test_a_shape_that_comes_later_is_recorded_once_it_comes_back() -> None:

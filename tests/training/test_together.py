@@ -21,6 +21,7 @@ from factorlab.training import trainer as trainer_module
 from factorlab.training.batched import BatchedSteps
 from factorlab.training.data import TrainingData
 from factorlab.training.fit import fit, fit_together, groups
+from factorlab.training.graphs import Replays
 from factorlab.training.job import Job
 from factorlab.training.settings import ModelSettings, TrainingSettings
 from factorlab.training.splits import Split
@@ -231,6 +232,22 @@ def test_nothing_in_a_step_waits(data, model) -> None:
         torch.nn.functional.one_hot(group, 2)
     with pytest.raises(RuntimeError, match="waits"), Waits():
         target[target > 0.5]
+
+
+def test_an_epoch_is_recorded_for_the_sizes_it_will_have(data) -> None:
+    settings = dataclasses.replace(SETTINGS, stocks_per_batch=0)
+    trainers = [Trainer(job, data, settings) for job in grid("GRU")]
+    steps, told, rng = Steps(trainers, stack=True), Told(), np.random.default_rng(0)
+    steps._stacked._replays = Replays(told, known=3)
+    steps._stacked._sizes = None  # as where steps are recorded
+    steps.expect()
+    sizes = {len(trainers[0].draw(t, rng)[0]) for t in SPLIT.train.tolist()}
+    assert trainers[0].sizes() == sizes and len(sizes) > 3
+    for t in SPLIT.train.tolist():
+        steps.step(t, rng)
+    # Every recording is of a batch that came: none was made of a shape that only looks like one.
+    assert len(told.made) == len(sizes) == steps._stacked._replays.recorded
+    assert told.done.count("replay") == len(SPLIT.train) - 2
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
