@@ -30,6 +30,10 @@ class Graphs(Protocol):
         """Run a step as it is."""
         ...
 
+    def tidy(self) -> None:
+        """Give back memory that nothing uses."""
+        ...
+
     def has_room(self) -> bool:
         """Whether there is memory for one more recording."""
         ...
@@ -168,6 +172,8 @@ class Replays:
 
     def _record(self, graphs: Graphs, step: Step, device: torch.device) -> None:
         """Record all shapes seen so far, the largest first."""
+        # Steps of many sizes that ran as they are left pieces of memory of many sizes.
+        graphs.tidy()
         warm = [form for form in self._seen if self._warm[_kind(form)] >= _WARM]
         for form in sorted(warm, key=_largest_first):
             if form in self._recorded:
@@ -258,13 +264,17 @@ class CudaGraphs:
         current.wait_stream(self._stream)
         return out
 
+    def tidy(self) -> None:
+        """Give back memory that torch keeps for later."""
+        torch.cuda.empty_cache()
+
     def has_room(self) -> bool:
         """Whether as much memory is free as shall stay so."""
         return self._is_free() or self._is_free(emptied=True)
 
     def _is_free(self, emptied: bool = False) -> bool:
         if emptied:  # what torch keeps for later is no memory in use
-            torch.cuda.empty_cache()
+            self.tidy()
         free, total = torch.cuda.mem_get_info(self._device)
         return free >= self._free * total
 

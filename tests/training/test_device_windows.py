@@ -1,16 +1,13 @@
 """Windows gathered and normalised by torch or Triton: those of numpy, which is the reference.
 
-`TRITON_INTERPRET=1` runs the kernels on a CPU, and must be set before they are loaded: all tests
-here then check the kernels, which the last test has a process of its own do.
+Triton's kernels are interpreted on a CPU; where there is a GPU they have a test of their own there.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -24,23 +21,20 @@ from factorlab.training.device_windows import DeviceWindows
 from tests.tiny import TinyStore
 
 CPU = torch.device("cpu")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-LOOK_BACK = 3 if INTERPRETED else 12  # a program takes the interpreter some 25 ms
-no_gpu = pytest.mark.skipif(
-    INTERPRETED or not torch.cuda.is_available(), reason="needs a GPU that torch can use"
-)
+LOOK_BACK = 3  # interpreted, a program takes some 25 ms
+WAYS = ("torch", "kernels")
+no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 
 
-@pytest.fixture(autouse=True)
-def divisions_by_zero():
-    """Numpy interprets the kernels; a GPU gives infinity and NaN without a word."""
-    with np.errstate(**({"divide": "ignore", "invalid": "ignore"} if INTERPRETED else {})):
-        yield
-
-
-def there(windows: WindowSource, device: torch.device = CPU, **kwargs) -> DeviceWindows:
-    """Windows on a device; by kernels where this process interprets them."""
-    return DeviceWindows(windows, device, **{"kernels": INTERPRETED, **kwargs})
+@pytest.fixture(params=WAYS)
+def there(request) -> Iterator[Callable[[WindowSource], DeviceWindows]]:
+    """Open windows on a CPU, cut by torch or by kernels."""
+    kernels = request.param == "kernels"
+    if kernels and (importlib.util.find_spec("triton") is None or torch.cuda.is_available()):
+        pytest.skip("needs Triton's interpreter")
+    # Numpy interprets the kernels; a GPU gives infinity and NaN without a word.
+    with np.errstate(**({"divide": "ignore", "invalid": "ignore"} if kernels else {})):
+        yield lambda windows: DeviceWindows(windows, CPU, kernels)
 
 
 def source(n: int = 70, **settings) -> WindowSource:
@@ -60,8 +54,12 @@ def compared(windows: WindowSource, t: int, cutter: DeviceWindows, fitted=None) 
 
 
 @pytest.mark.parametrize("normalize", NORMALISATIONS)
-@pytest.mark.parametrize("channels", CHANNELS[INTERPRETED:])
-def test_they_are_those_of_numpy(normalize, channels) -> None:
+@pytest.mark.parametrize(
+    ("there", "channels"),
+    [*(("torch", channels) for channels in CHANNELS), ("kernels", CHANNELS[-1])],
+    indirect=["there"],
+)
+def test_they_are_those_of_numpy(there, normalize, channels) -> None:
     windows = source(normalize=normalize, channels=channels)
     fitted = windows.fit(np.arange(20, 40)) if windows.settings.is_fitted else None
     cutter = there(windows)
@@ -74,7 +72,7 @@ def test_they_are_those_of_numpy(normalize, channels) -> None:
     ("normalize", "members"),
     [("raw_cs_z", 0), ("raw_cs_z", 1), ("raw_cs_z", 30), ("raw_cs_z", 31), ("alpha360", 70)],
 )
-def test_clip_bounds_are_those_of_numpy_to_the_bit(normalize, members) -> None:
+def test_clip_bounds_are_those_of_numpy_to_the_bit(there, normalize, members) -> None:
     windows = source(normalize=normalize)
     windows.universe[40] = np.arange(70) < members
     stats = there(windows).statistics(40).numpy()
@@ -89,7 +87,7 @@ def test_clip_bounds_are_those_of_numpy_to_the_bit(normalize, members) -> None:
         assert not stats[3].any()
 
 
-def test_the_middle_of_values_worked_by_hand() -> None:
+def test_the_middle_of_values_worked_by_hand(there) -> None:
     """Medians 2.5, 2 and −1 and MADs 1, 0 and 2: even, tied in the middle, signs and infinities."""
     windows = source(n=9, normalize="raw_cs_z", clip_mad=1.0)
     nan, inf = np.nan, np.inf
@@ -106,7 +104,7 @@ def test_the_middle_of_values_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize("normalize", ["lastclose_cs", "raw_cs_z", "alpha360"])
-def test_what_is_missing_constant_or_infinite(normalize) -> None:
+def test_what_is_missing_constant_or_infinite(there, normalize) -> None:
     windows = source(normalize=normalize)
     fitted = windows.fit(np.arange(20, 40)) if windows.settings.is_fitted else None
     window = windows.base[45 - LOOK_BACK + 1 : 46]
@@ -128,7 +126,7 @@ def test_what_is_missing_constant_or_infinite(normalize) -> None:
         assert 1 < found[0, 2, 0] < 20  # clipped
 
 
-def test_columns_on_the_device_and_a_place_to_write_to() -> None:
+def test_columns_on_the_device_and_a_place_to_write_to(there) -> None:
     windows = source(channels="bars+changes")
     cutter, columns = there(windows), np.array([5, 3, 3, 69])
     want = cutter.window(30, columns)
@@ -137,8 +135,8 @@ def test_columns_on_the_device_and_a_place_to_write_to() -> None:
     assert found is out and torch.equal(out, want)
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="runs in the interpreter's process")
-def test_the_mean_volume_of_a_long_window() -> None:
+@pytest.mark.parametrize("there", ["kernels"], indirect=True)
+def test_the_mean_volume_of_a_long_window(there) -> None:
     """Volumes 1 … 70, of which the kernel reads 64 at a time; the row before is not its."""
     from factorlab.kernels.triton_windows import mean_volume
 
@@ -151,8 +149,8 @@ def test_the_mean_volume_of_a_long_window() -> None:
     torch.testing.assert_close(found, want, equal_nan=True)
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="runs in the interpreter's process")
-def test_more_stocks_than_a_program_holds(monkeypatch) -> None:
+@pytest.mark.parametrize("there", ["kernels"], indirect=True)
+def test_more_stocks_than_a_program_holds(there, monkeypatch) -> None:
     """Their statistics are torch's; the cut is the kernel's all the same."""
     from factorlab.kernels import triton_windows
 
@@ -172,7 +170,7 @@ def test_without_triton_windows_are_cut_by_torch(monkeypatch) -> None:
     assert compared(windows, 30, cutter) < 1e-5
 
 
-def test_a_fit_replaces_another() -> None:
+def test_a_fit_replaces_another(there) -> None:
     """Of two fits of the same sessions' windows each gives its own, whichever came before."""
     windows = source(normalize="alpha360")
     cutter = there(windows)
@@ -183,7 +181,7 @@ def test_a_fit_replaces_another() -> None:
     assert not torch.equal(first, second)
 
 
-def test_a_session_without_a_whole_window_and_a_fit_that_lacks_are_refused() -> None:
+def test_a_session_without_a_whole_window_and_a_fit_that_lacks_are_refused(there) -> None:
     with pytest.raises(ConfigError, match=f"{LOOK_BACK} sessions behind it; got session 1"):
         there(source()).window(1, np.arange(3))
     with pytest.raises(ConfigError, match="`fitted` must be given for 'alpha360'"):
@@ -192,7 +190,8 @@ def test_a_session_without_a_whole_window_and_a_fit_that_lacks_are_refused() -> 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("normalize", ["lastclose_cs", "ts_z_then_cs_z"])
-def test_on_the_research_data(real_store, normalize) -> None:
+@pytest.mark.parametrize("there", ["torch"], indirect=True)
+def test_on_the_research_data(there, real_store, normalize) -> None:
     """Suspended, newly listed and split stocks, a whole cross-section."""
     universe = scoring_universe(real_store, UniverseSettings()).mask
     windows = WindowSource(real_store, universe, FeatureSettings(normalize=normalize))
@@ -227,21 +226,3 @@ def test_on_a_gpu(normalize, kernels) -> None:
         cutter.window(45, columns, fitted, out=out)
     graph.replay()
     assert torch.equal(out, want)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(INTERPRETED, reason="runs the other tests in such a process")
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
-def test_the_kernels_in_the_interpreter() -> None:
-    """Every test above, the research data left out, with the kernels in the place of torch."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(
-        [*command, "-m", "not realdata"],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert " passed" in done.stdout
