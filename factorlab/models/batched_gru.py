@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from factorlab.kernels.on_gpu import runs_triton
+
 __all__ = ["batched_gru", "has_kernels", "is_batched", "kernels_of", "one_layer", "stacked_states"]
 
 _here = threading.local()
@@ -45,19 +47,18 @@ def kernels_of(x: Tensor, name: str) -> ModuleType | None:
     Returns
     -------
     module, optional
-        None but on an NVIDIA GPU of Hopper's kind, with Triton there.
+        None but on an NVIDIA GPU of Hopper's kind for which Triton compiles (`runs_triton`).
     """
     return _kernels(x.device, name) if x.is_cuda else None
 
 
 @cache
 def _kernels(device: torch.device, name: str) -> ModuleType | None:
-    if torch.cuda.get_device_capability(device)[0] != 9:
+    # AMD's GPUs are CUDA devices of torch's too, with numbers of their own.
+    hopper = torch.version.cuda and torch.cuda.get_device_capability(device)[0] == 9
+    if not hopper or not runs_triton(device):
         return None
-    try:
-        return importlib.import_module(f"factorlab.kernels.{name}")
-    except ImportError:
-        return None
+    return importlib.import_module(f"factorlab.kernels.{name}")
 
 
 def has_kernels(x: Tensor, w_hh: Tensor) -> bool:

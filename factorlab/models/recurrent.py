@@ -1,4 +1,4 @@
-"""A GRU layer for CPUs: the same numbers as `nn.GRU`, several times sooner."""
+"""A GRU layer by the fastest way there is: compiled gates on a CPU, kernels on a GPU."""
 
 from __future__ import annotations
 

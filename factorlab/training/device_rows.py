@@ -15,10 +15,25 @@ __all__ = ["DeviceColumns", "DeviceRows", "sent"]
 Row = Callable[[int], npt.NDArray[np.float64]]
 
 
-def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """Return an array as a tensor on a device; a GPU is not waited for."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
-    if device.type == "cuda":
+def sent(values: npt.NDArray[Any] | Tensor, device: torch.device) -> Tensor:
+    """Return numbers as a contiguous tensor on a device; a GPU is not waited for.
+
+    Parameters
+    ----------
+    values : ndarray or Tensor
+        A tensor that is there already is not copied.
+    device : torch.device
+
+    Returns
+    -------
+    Tensor
+        Of the shape and type of `values`.
+    """
+    if isinstance(values, np.ndarray):
+        values = torch.from_numpy(np.ascontiguousarray(values))
+    tensor = values.contiguous()
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        # A copy from memory that is not pinned waits.
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import warnings
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +10,8 @@ import torch
 from torch import Tensor
 
 from factorlab.features import FIELDS, PRICES, WindowSource, WindowStats
+from factorlab.kernels.on_gpu import runs_triton
+from factorlab.training.device_rows import sent
 
 __all__ = ["DeviceWindows"]
 
@@ -31,8 +30,8 @@ class DeviceWindows:
     device : torch.device
         One that computes in float64, which MPS does not.
     kernels : bool, optional
-        Whether Triton's kernels do the work, else torch's; by default where the device is a GPU
-        that they compile for.
+        Whether Triton's kernels do the work where they run (`runs_triton`), else torch's; by
+        default on a GPU.
 
     Attributes
     ----------
@@ -97,7 +96,7 @@ class DeviceWindows:
         """
         t = int(t)  # Triton takes no integer of numpy's
         self._source.check(t, fitted)
-        where = self._here(columns)
+        where = sent(columns, self._device)
         settings = self.settings
         if out is None:
             shape = (settings.look_back, len(where), settings.width)
@@ -208,34 +207,16 @@ class DeviceWindows:
         """Return the statistics of a fit on the device, (4, L, F)."""
         if id(fitted) not in self._fitted:
             stacked = np.stack(fitted)[..., 0].astype(np.float32, copy=False)
-            self._fitted[id(fitted)] = (fitted, self._here(stacked))
+            self._fitted[id(fitted)] = (fitted, sent(stacked, self._device))
         return self._fitted[id(fitted)][1]
 
-    def _here(self, values: npt.NDArray[np.generic] | Tensor) -> Tensor:
-        """Return values on the device, in one piece; a copy from pinned memory does not wait."""
-        if isinstance(values, np.ndarray):
-            values = torch.from_numpy(values)
-        values = values.contiguous()
-        if values.device.type == "cpu" and self._device.type == "cuda":
-            return values.pin_memory().to(self._device, non_blocking=True)
-        return values.to(self._device)
 
-
-@functools.cache
 def _kernels(device: torch.device) -> ModuleType | None:
-    """Return Triton's kernels, nothing where it is not installed or cannot compile."""
-    if importlib.util.find_spec("triton") is None:
+    """Return Triton's kernels, nothing where they do not run."""
+    if not runs_triton(device):
         return None
     from factorlab.kernels import triton_windows
 
-    problem = triton_windows.why_not(device) if device.type == "cuda" else ""
-    if problem:
-        warnings.warn(
-            f"windows on {device} are cut by torch, not by the faster kernels: {problem}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        return None
     return triton_windows
 
 

@@ -16,7 +16,6 @@ import torch
 from factorlab.errors import ConfigError
 from factorlab.features import CHANNELS, FIELDS, NORMALISATIONS, FeatureSettings, WindowSource
 from factorlab.market.universe import UniverseSettings, scoring_universe
-from factorlab.training import device_windows
 from factorlab.training.device_windows import DeviceWindows
 from tests.tiny import TinyStore
 
@@ -163,9 +162,7 @@ def test_more_stocks_than_a_program_holds(there, monkeypatch) -> None:
 def test_without_triton_windows_are_cut_by_torch(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     windows = source()
-    device_windows._kernels.cache_clear()
     cutter = DeviceWindows(windows, CPU, kernels=True)
-    device_windows._kernels.cache_clear()
     assert cutter.kernels is None
     assert compared(windows, 30, cutter) < 1e-5
 
