@@ -121,7 +121,7 @@ class BatchedSteps:
             for trainer in trainers
         ]
         same = all(steps == taken[0] and len(steps) <= 1 for steps in taken)
-        return same and not any("." in trainer.job.spec.model for trainer in trainers)
+        return same and not any(trainer.job.spec.is_users_own for trainer in trainers)
 
     def holds(self, trainers: Sequence[Trainer], graphs: bool | None = None) -> bool:
         """Whether these are trainings that are stepped here, in this order and this way.

@@ -64,8 +64,8 @@ class Job:
         own: list[Any] = [self.spec.model, self.spec.loss]
         own += [dict(self.spec.options), dict(self.spec.training)]
         own += [dict(self.spec.loss_options)] if self.spec.loss_options else []
-        if "." in self.spec.model:
-            # A network of the user's own: its code decides the weights too.
+        if self.spec.is_users_own:
+            # Its code decides the weights too.
             module = sys.modules[import_model(self.spec.model).__module__]
             own.append(hashlib.sha256(inspect.getsource(module).encode()).hexdigest())
         text = json.dumps([shared, own], sort_keys=True)

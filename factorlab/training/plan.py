@@ -77,10 +77,12 @@ class GridPlan:
         with the store's pages that it read, which workers of one machine share. Batches of many
         sizes scatter the heap: a training of many steps was seen to hold up to a third more.
     gpu_memory_gb : float
-        Of one GPU, measured: the most that torch had allocated; 0 without CUDA.
+        Of one GPU, measured: the most that torch had allocated; 0 without CUDA. What torch keeps
+        for later, the recordings of an epoch's other sizes and CUDA itself come on top.
     disk_gb : float
         Weights and uncompressed scores.
     device : str
+        That of the networks.
     """
 
     jobs: list[JobPlan]
@@ -163,7 +165,8 @@ def plan_grid(
             )
         )
         scoring += whole * sessions * len({j.seed for j in mine}) / 3600
-        device = str(trainer.device)
+        if trainer.device.type != "cpu":  # trees are grown on the CPU, whatever networks have
+            device = str(trainer.device)
         parameters += parameter_count(trainer.model) * len(mine)
     scores = sessions * len(data.assets) * 4 * len({(j.name, j.seed) for j in jobs})
     return GridPlan(

@@ -200,7 +200,7 @@ class ModelSettings:
             ("model", self.model, MODEL_NAMES),
             ("loss", self.loss, LOSS_NAMES),
         ):
-            if value not in known and not (key == "model" and "." in value):
+            if value not in known and not (key == "model" and self.is_users_own):
                 raise ConfigError(
                     f"`models.{key}` must be one of {', '.join(known)}; got {value!r}"
                     f"{did_you_mean(value, known)}"
@@ -228,6 +228,11 @@ class ModelSettings:
                 f"`models.name` must be usable as a file name, without '@'; got {self.name!r}"
             )
 
+    @property
+    def is_users_own(self) -> bool:
+        """Whether the network is one of the user's own, by its dotted name."""
+        return "." in self.model
+
     def for_windows(self, look_back: int, fields: int = 6) -> ModelSettings:
         """Return the settings for windows of `look_back` sessions and `fields` channels.
 
@@ -238,7 +243,7 @@ class ModelSettings:
         ConfigError
             If the model cannot read other channels than the report's six.
         """
-        if "." in self.model:
+        if self.is_users_own:
             return self
         told = {}
         if self.model in _WINDOW_MODELS:

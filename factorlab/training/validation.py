@@ -51,7 +51,7 @@ def validate(trainers: Sequence[Trainer]) -> list[dict[str, float]]:
 
 def scores_stacked(trainers: Sequence[Trainer]) -> bool:
     """Whether the trainings are scored as one: on CUDA, networks of the user's own excepted."""
-    own = any("." in trainer.job.spec.model for trainer in trainers)
+    own = any(trainer.job.spec.is_users_own for trainer in trainers)
     return trainers[0].device.type == "cuda" and not own
 
 
@@ -74,7 +74,7 @@ class StackedScores:
 
     @torch.inference_mode()
     def session(self, t: int, columns: Columns) -> torch.Tensor:
-        """Return the scores of stocks of session `t`, shape (K, B), on the device."""
+        """Return the scores of stocks of session `t`, float32 of shape (K, B), on the device."""
         batch = self._lead.batch(t, columns)
         self._lead.model.eval()
         return stacked_scores(self._lead.model, self._weights, batch.x, batch.size).float()

@@ -135,6 +135,26 @@ def test_on_cuda_a_group_is_measured_once_for_all_of_its_names(data, monkeypatch
     assert plan.score_hours == pytest.approx(3 * 3 * 8 * 0.125 / 3600)
 
 
+def test_trees_beside_networks_on_a_gpu_do_not_hide_it(data, monkeypatch) -> None:
+    """LightGBM has the CPU for its device, and comes last here."""
+    pytest.importorskip("lightgbm", reason="the extra lightgbm is not installed")
+    settings = TrainingSettings(train_years=2, seeds=(0,), device="cpu")
+    opened = plan_module.open_trainer
+
+    def networks_on_cuda(job, data, own):
+        trainer = opened(job, data, own)
+        if job.spec.model != "LightGBM":
+            trainer.device = torch.device("cuda")
+        return trainer
+
+    monkeypatch.setattr(plan_module, "open_trainer", networks_on_cuda)
+    monkeypatch.setattr(plan_module, "_measure_on_gpu", lambda together: (0.5, 0.125, 2.0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 4e9)
+    models = [ModelSettings("GRU", "ic"), ModelSettings("LightGBM", "ic")]
+    plan = plan_grid(job_grid(models, SPLITS, settings.seeds), data, settings, workers=1)
+    assert (plan.device, plan.gpu_memory_gb) == ("cuda", 4.0)
+
+
 def test_sessions_that_are_timed_are_spread_over_the_span() -> None:
     assert plan_module._spread(np.arange(5, 200)).tolist()[::19] == [5, 199]
     assert plan_module._spread(np.arange(3)).tolist() == [0, 1, 2]
