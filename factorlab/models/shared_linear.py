@@ -29,7 +29,8 @@ def shared_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Notes
     -----
     The gradient of the weights sums over S · B rows, for which products of so few columns leave
-    most of a GPU idle: where `kernels_of` finds them it comes from `triton_gru`'s sums.
+    most of a GPU idle: where `kernels_of` finds them, for sizes that fit, it comes from
+    `factorlab.kernels.triton_products`, within 2e-4 of its norm.
     """
     return _Linear.apply(x, weight, bias)
 
@@ -48,7 +49,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
         x, weight, bias = inputs
-        if kernels_of(x, "triton_gru") is not None and weight.shape[-2] in (16, 32, 64):
+        kernels: Any = kernels_of(x, "triton_gru")
+        if kernels is not None and kernels.fits(x, weight.mT):
             return _Stack.apply(x, weight.contiguous(), bias.contiguous()), 0
         return _maps(x, weight, bias), 0
 

@@ -117,7 +117,13 @@ class Replays:
         return len(self._recorded)
 
     def expect(self, forms: Iterable[Form]) -> None:
-        """Count shapes as seen which are known to come."""
+        """Count shapes as seen which are known to come.
+
+        Parameters
+        ----------
+        forms : iterable of Form
+            As `form_of` returns them.
+        """
         self._seen.update(forms)
 
     def forget(self) -> None:
@@ -191,7 +197,7 @@ class Replays:
 
     def _failed(self, error: RuntimeError) -> None:
         """Stop recording; without memory those that were made stay good, else nothing is sure."""
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         what = "a step could not be recorded as a CUDA graph and runs unrecorded"
         if isinstance(error, torch.OutOfMemoryError):
             self._full = True

@@ -135,7 +135,7 @@ class Trainer:
         return columns, label[columns]
 
     def sizes(self) -> set[int]:
-        """Return how many stocks the batches of the training sessions have."""
+        """Return how many stocks the batches of the training sessions have, in any epoch."""
         rng = np.random.default_rng(0)
         drawn = (self.draw(t, rng) for t in self.job.split.train.tolist())
         return {len(columns) for columns, _ in filter(None, drawn)}
@@ -323,6 +323,7 @@ class Steps:
     def expect(self) -> None:
         """Prepare for epochs of all training sessions."""
         lead = self._trainers[0]
+        # Of fewer epochs too little is left to replay for what recording every size takes.
         if self._stacked is not None and lead.settings.max_epochs > 2:
             self._stacked.expect(lead.sizes)
 

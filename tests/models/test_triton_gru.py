@@ -27,6 +27,8 @@ NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 @pytest.fixture(scope="module")
 def kernels() -> ModuleType:
     pytest.importorskip("triton", reason="Triton has no build for this system")
+    if torch.cuda.is_available() and not HOPPER:
+        pytest.skip("the kernels are made for GPUs of Hopper's kind")
     return importlib.import_module("factorlab.kernels.triton_gru")
 
 
@@ -54,7 +56,7 @@ def reference(x: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
 
 
 def assert_near(ours: torch.Tensor, theirs: torch.Tensor, close: float = 2e-3) -> None:
-    """Gradients come from gates that were kept in float16."""
+    """Compare by the norm; 2e-3 for gradients, which come from gates that were kept in float16."""
     assert ours.shape == theirs.shape
     assert (ours.double() - theirs).norm() < close * theirs.norm()
 
