@@ -202,7 +202,7 @@ def _list_dates(
     opening = {name: np.datetime64(day, "D") for name, _, _, day, _ in _BOARDS}
     out = np.maximum(out, [opening[name] for name in boards])
     empty = old & (boards == "MAIN") & (rng.random(len(list_index)) < 0.3)
-    out[empty] = np.datetime64("NaT")
+    out[empty] = np.datetime64("NaT", "D")
     return out
 
 

@@ -86,7 +86,7 @@ def review_rows(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
     months = months[np.isin(months.astype(int) % 12, (5, 11))]
     first = months.astype("datetime64[D]")
     # 1970-01-01 was a Thursday, so that day numbers of Fridays leave 1 modulo 7.
-    friday = first + (1 - first.astype(int)) % 7 + 7
+    friday = first + ((1 - first.astype(int)) % 7 + 7).astype("timedelta64[D]")
     rows = np.searchsorted(dates, friday, side="right")
     return np.unique(np.r_[0, rows[rows < len(dates)]])
 
@@ -209,7 +209,7 @@ def industry_table(plan: Plan) -> pd.DataFrame:
     base = pd.DataFrame({"ts_code": plan.assets})
     old = base.assign(
         start_date=np.datetime64("2010-01-01"),
-        end_date=_EDITION_2021 - 1,
+        end_date=_EDITION_2021 - np.timedelta64(1, "D"),
         sw_code=pd.Series(names[:, 2]).str[:3] + "101",
         sw_l1_code=names[:, 2],
         sw_l1_name=names[:, 3],
@@ -304,6 +304,6 @@ def fundamentals_table(rng: np.random.Generator, plan: Plan, prices: Prices) -> 
     listed = np.isfinite(cap) & (ends[:, None] < plan.end_index)
     who, at = np.nonzero(listed.T)
     month = plan.dates[ends].astype("datetime64[M]")
-    period = (month + 1).astype("datetime64[D]") - 1
+    period = (month + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
     columns = {name: values[at, who].round(4) for name, values in table.items()}
     return pd.DataFrame({"ts_code": plan.assets[who], "period_end": period[at], **columns})

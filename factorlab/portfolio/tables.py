@@ -215,9 +215,10 @@ def _yearly(result: Enhanced, benchmark: Array, span: Span, annualisation: int) 
     extra = []
     for period, row in zip(spans, table.itertuples(), strict=True):
         part = slice(period.base - first, period.last - first + 1)
-        inside = (days >= span.dates[period.base]) & (days < span.dates[period.last])
-        if period.base > first:
-            inside &= days > span.dates[period.base]
+        # What is traded at a year's last close costs that year; the build costs the first one.
+        inside = (days > span.dates[period.base]) & (days <= span.dates[period.last])
+        if period.base == first:
+            inside |= days == span.dates[first]
         # The build is no turnover of the strategy.
         trades = inside & (days > days[0])
         full = period.label == "full"

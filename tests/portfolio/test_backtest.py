@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,11 @@ from factorlab.labels import forward_returns
 from factorlab.market.universe import UniverseSettings, scoring_universe
 from factorlab.panel import Panel
 from factorlab.portfolio.attribution import PARTS
-from factorlab.portfolio.backtest import Inputs, enhance
+from factorlab.portfolio.backtest import Enhanced, Inputs, enhance
 from factorlab.portfolio.build import enhance_indices
 from factorlab.portfolio.facts import TradeState
 from factorlab.portfolio.settings import EnhancementSettings
-from factorlab.portfolio.tables import calmar_ratio
+from factorlab.portfolio.tables import _yearly, calmar_ratio
 from factorlab.styles import RiskSettings, fit_risk_model, style_exposures
 
 FREE = EnhancementSettings(deviation=1.0, style=9.0, industry=1.0, members=0.0, turnover=9.0)
@@ -140,6 +141,24 @@ def test_years_chain_to_the_full_span(tables) -> None:
         (1 + yearly.loc["full", "excess_return"]) ** (n / 252), rel=1e-12
     )
     assert years["n_returns"].sum() == n
+
+
+def test_what_is_traded_at_a_years_last_close_costs_that_year() -> None:
+    days = np.arange("2020-12-21", "2021-01-16", dtype="datetime64[D]")
+    dates = days[np.is_busday(days)]
+    at = {"2020-12-21": 1.0, "2020-12-31": 0.2, "2021-01-08": 0.4}
+    weeks = [
+        {"date": np.datetime64(day), "two_way_turnover": turnover, "cost": turnover / 100}
+        for day, turnover in at.items()
+    ]
+    result = Enhanced(np.ones(len(dates)), 0, weeks)
+    table = _yearly(result, np.ones(len(dates)), SimpleNamespace(dates=dates), 252)
+    found = table.set_index("period")[["two_way_turnover", "cost"]].to_dict("index")
+    assert list(found.values()) == [
+        {"two_way_turnover": pytest.approx(0.3), "cost": pytest.approx(0.016)},
+        {"two_way_turnover": pytest.approx(0.2), "cost": pytest.approx(0.012)},
+        {"two_way_turnover": pytest.approx(0.4), "cost": pytest.approx(0.004)},
+    ]
 
 
 def test_the_parts_of_the_active_return_add_up(tables) -> None:
