@@ -31,10 +31,22 @@ def _probe(x: tl.tensor) -> None:
 
 
 def why_not(device: torch.device) -> str:
-    """Return why the kernels cannot run on `device`, empty where they can.
+    """Return why Triton's kernels cannot run on a GPU: of this module, or of its neighbours.
 
+    Parameters
+    ----------
+    device : torch.device
+        A GPU.
+
+    Returns
+    -------
+    str
+        One line, empty where they can.
+
+    Notes
+    -----
     Triton compiles a launcher with the system's C compiler on first use, which a machine with a
-    GPU and no compiler only says then.
+    GPU and no compiler only says then. So a kernel of one line is run.
     """
     if torch.cuda.get_device_capability(device) < _CAPABILITY:
         return "the GPU is older than compute capability 8.0"

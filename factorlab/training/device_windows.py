@@ -142,11 +142,6 @@ class DeviceWindows:
                 )
         return self._stats[t]
 
-    def forget(self) -> None:
-        """Drop the statistics of all sessions, which are then computed anew when asked for."""
-        self._stats.clear()
-        self._volumes.clear()
-
     def _cut_bars(self, t: int, columns: Tensor, fitted: WindowStats | None, out: Tensor) -> None:
         """Write the six fields of the window, normalised, into the first channels of `out`."""
         normalize = self.settings.normalize
