@@ -73,10 +73,20 @@ def has_kernels(x: Tensor, w_hh: Tensor) -> bool:
     -------
     bool
         Where `kernels_of` finds them, for sizes that fit, and where torch may round the products
-        of a GRU to TF32 (``torch.backends.cudnn.allow_tf32``), as it does for `torch.nn.GRU` too.
+        of a GRU to TF32 (``torch.backends.cudnn.allow_tf32``, or ``rnn.fp32_precision`` there),
+        as it does for `torch.nn.GRU` too.
     """
     kernels = kernels_of(x, "triton_gru")
-    return kernels is not None and torch.backends.cudnn.allow_tf32 and kernels.fits(x, w_hh)
+    return kernels is not None and _allows_tf32() and kernels.fits(x, w_hh)
+
+
+def _allows_tf32() -> bool:
+    """Whether torch may round the products of a GRU to TF32."""
+    try:
+        return torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # convolutions and GRUs were told apart, which that cannot say
+        rnn: Any = torch.backends.cudnn.rnn
+        return bool(rnn.fp32_precision == "tf32")
 
 
 def stacked_states(

@@ -127,6 +127,26 @@ def test_what_does_not_fit_is_left_to_others(kernels) -> None:
     assert not kernels.fits(torch.zeros(3, 4, 64).double(), weights.double())
 
 
+def test_where_torch_must_not_round_to_tf32_the_kernels_are_left_out(kernels, monkeypatch) -> None:
+    """Said of all that cuDNN does, or of its GRUs alone."""
+    monkeypatch.setattr(stack_module, "kernels_of", lambda x, name: kernels)
+    given = torch.zeros(3, 4, 64), torch.zeros(1, 192, 64)
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(enabled=True, allow_tf32=True):
+        assert stack_module.has_kernels(*given)
+    with cudnn.flags(enabled=True, allow_tf32=False):
+        assert not stack_module.has_kernels(*given)
+    if not hasattr(cudnn, "rnn"):
+        pytest.skip("this torch has one precision for all of cuDNN")
+    before = cudnn.rnn.fp32_precision
+    try:
+        for precision in ("ieee", "tf32"):
+            cudnn.rnn.fp32_precision = precision
+            assert stack_module.has_kernels(*given) == (precision == "tf32")
+    finally:
+        cudnn.rnn.fp32_precision = before
+
+
 def test_without_such_a_gpu_there_are_no_kernels() -> None:
     assert not stack_module.has_kernels(torch.zeros(3, 4, 64), torch.zeros(1, 192, 64))
 
