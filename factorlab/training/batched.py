@@ -93,7 +93,20 @@ class BatchedSteps:
 
     @classmethod
     def of(cls, trainers: Sequence[Trainer], graphs: bool | None = None) -> BatchedSteps:
-        """Return what steps these trainings: that of their last epoch, with its recordings."""
+        """Return what steps these trainings: that of their last epoch, with its recordings.
+
+        Parameters
+        ----------
+        trainers : sequence of Trainer
+            Those that `takes` takes.
+        graphs : bool, optional
+            As for `BatchedSteps`.
+
+        Returns
+        -------
+        BatchedSteps
+            A new one where that of the last epoch does not hold them (`holds`).
+        """
         stacked = trainers[0].stacked
         if stacked is not None and stacked.holds(trainers, graphs):
             stacked.load(trainers)
@@ -140,7 +153,13 @@ class BatchedSteps:
                 trainer.stacked = None
 
     def expect(self, sizes: Callable[[], Collection[int]]) -> None:
-        """Ask once, and where steps are recorded, how many stocks the batches to come have."""
+        """Ask once, and where steps are recorded, how many stocks the batches to come have.
+
+        Parameters
+        ----------
+        sizes : callable
+            Returns the numbers of stocks; it may take its time.
+        """
         if self._sizes is None:
             self._sizes = sizes()
 

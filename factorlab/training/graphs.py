@@ -56,7 +56,16 @@ class Buffers:
     def inputs(self, form: Form, device: torch.device) -> tuple[Tensor, ...]:
         """Return tensors of some shapes, whose values are those of whatever lay there last.
 
-        A larger one than ever takes a new piece; the old one goes with the last that reads it.
+        Parameters
+        ----------
+        form : Form
+        device : torch.device
+
+        Returns
+        -------
+        tuple of Tensor
+            Contiguous. A larger one than ever takes a new piece; the old one goes with the last
+            that reads it.
         """
         return tuple(self._one(place, *what, device) for place, what in enumerate(form))
 
@@ -286,6 +295,18 @@ class CudaGraphs:
 
     def record(self, step: Step, inputs: Sequence[Tensor]) -> Callable[[], Tensor]:
         """Record a step on inputs that are filled anew before each replay.
+
+        Parameters
+        ----------
+        step : callable
+            One that ran before on inputs of as many dimensions, by `run`.
+        inputs : sequence of Tensor
+            Read wherever they lie now.
+
+        Returns
+        -------
+        callable
+            Replays the step; what it returns is overwritten by the next replay of any recording.
 
         Raises
         ------

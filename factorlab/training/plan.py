@@ -44,8 +44,8 @@ class JobPlan:
     steps : int
         Optimiser steps of one epoch, the largest retraining.
     step_seconds, validation_seconds, score_seconds : float
-        Measured: one step (its share, where trainings share their batches), one validation pass,
-        one scored session.
+        Measured: one step (its share, where trainings share their batches), one validation pass
+        (on CUDA its share, too), one scored session.
     fewest_hours, most_hours : float
         Of all its trainings on one worker: stopped after ``patience`` + 1 epochs, or all
         ``max_epochs``.

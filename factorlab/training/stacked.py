@@ -51,7 +51,10 @@ class Layout:
 
     @torch.no_grad()
     def fill(self, flat: Tensor, rows: Sequence[Row]) -> None:
-        """Copy named tensors, one mapping a row, into ``flat``, shape (K, P)."""
+        """Copy named tensors, one mapping a row, into ``flat``, shape (K, P).
+
+        Rows whose mapping is None stay as they are.
+        """
         for row, named in zip(flat.detach(), rows, strict=True):
             if named is not None:
                 for name, view in self.views(row).items():
@@ -59,7 +62,7 @@ class Layout:
 
     @torch.no_grad()
     def give(self, flat: Tensor, rows: Sequence[Row]) -> None:
-        """Copy ``flat``, shape (K, P), into named tensors, one mapping a row."""
+        """Copy ``flat``, shape (K, P), into named tensors, one mapping a row; None takes none."""
         for row, named in zip(flat.detach(), rows, strict=True):
             if named is not None:
                 for name, view in self.views(row).items():

@@ -64,8 +64,12 @@ def test_too_few_stocks_for_their_groups_are_left_to_torch(kernels, monkeypatch)
     torch.testing.assert_close(out, group_demean(h, size_groups(size, 5), 5), atol=0, rtol=0)
 
 
-def test_what_does_not_fit_is_left_to_torch(kernels) -> None:
+def test_what_does_not_fit_is_left_to_torch(kernels, monkeypatch) -> None:
     assert kernels.fits(torch.zeros(3, 9, 64), 5)
     assert not kernels.fits(torch.zeros(3, 9, 64), 9)
     assert not kernels.fits(torch.zeros(3, 9, 48), 5)
     assert not kernels.fits(torch.zeros(3, 9, 64).double(), 5)
+    monkeypatch.setattr(kernels, "less_group_means", None)  # would fail
+    h, size = made(2, 20, 48), made(20, seed=1)
+    out = size_demean(h, size, 5)
+    torch.testing.assert_close(out, group_demean(h, size_groups(size, 5), 5), atol=0, rtol=0)
