@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import re
 import warnings
 from functools import cache
 
 import torch
 
 __all__ = ["runs_triton"]
+
+# The first that the kernels ran with.
+_OLDEST = (3, 6)
 
 
 def runs_triton(device: torch.device) -> bool:
@@ -38,7 +43,7 @@ def _compiles(device: torch.device) -> bool:
     try:
         from factorlab.kernels.triton_windows import why_not
 
-        problem = why_not(device)
+        problem = _too_old() or why_not(device)
     except ImportError as error:  # a Triton without what the kernels use
         problem = str(error)
     if problem:
@@ -48,3 +53,10 @@ def _compiles(device: torch.device) -> bool:
             stacklevel=3,
         )
     return not problem
+
+
+def _too_old() -> str:
+    found = importlib.metadata.version("triton")
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) >= _OLDEST:
+        return ""
+    return f"Triton must be {'.'.join(map(str, _OLDEST))} or later; got {found}; update torch"

@@ -12,8 +12,9 @@ __all__ = ["strides_of", "turned_products"]
 
 # Rows that a program takes at a time.
 _ROWS = 32
-# How many programs share the rows; fixed, so that sums are everywhere the same.
-_PROGRAMS = 264
+# How many programs share the rows of a layer: as many on every GPU and however many layers there
+# are, so that sums are everywhere taken in the same order.
+_PARTS = 88
 # The least that a matrix unit multiplies by.
 _NARROWEST = 16
 # The interpreter knows no half products of bfloat16.
@@ -158,7 +159,7 @@ def turned_products(a: Tensor, x: Tensor, states: Tensor | None = None) -> tuple
     width = x.shape[-1]
     d = 16 if states is None else states.shape[-1]
     fields = max(_NARROWEST, triton.next_power_of_2(width))
-    parts = max(1, min(_PROGRAMS // layers, triton.cdiv(length * batch, _ROWS)))
+    parts = min(_PARTS, triton.cdiv(length * batch, _ROWS))
     span = triton.cdiv(triton.cdiv(length * batch, parts), _ROWS) * _ROWS
     parts = triton.cdiv(length * batch, span)
     by_x, by_states = a.new_empty(parts, layers, wide, width + 1), a.new_empty(1)

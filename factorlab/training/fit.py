@@ -97,9 +97,10 @@ def fit_together(
     -----
     Each job has its own checkpoint, early stopping and files. Those that stand at the same epoch
     go on together, the hindmost first, so that a group which was stopped, or gained a seed, ends
-    with the weights of an undisturbed one: on a CPU to the bit. On CUDA the order of sums depends
-    on how many are stepped as one, so that a group of which some had ended when it was stopped,
-    which gained a seed, or which is cut among other workers ends with other last digits.
+    with the weights of an undisturbed one: on a CPU to the bit. On CUDA the libraries may take
+    sums in an order that depends on how many are stepped as one, so that a group of which some had
+    ended when it was stopped, which gained a seed, or which is cut among other workers can end
+    with other last digits.
     """
     records, waiting = {}, []
     for position, job in enumerate(jobs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
 import warnings
@@ -73,6 +74,17 @@ def test_where_triton_cannot_compile_torch_works_and_one_line_says_why(told) -> 
     with pytest.warns(RuntimeWarning, match="on cuda:0 torch .*: Failed to find C") as caught:
         assert found() is None and found("triton_groups") is None and not runs_triton(GPU)
     assert len(caught) == 1 and probed == [GPU]
+
+
+@pytest.mark.parametrize(("version", "runs"), [("3.5.1", False), ("3.6.0", True), ("3.10", True)])
+def test_a_triton_older_than_any_they_ran_with_is_told(told, monkeypatch, version, runs) -> None:
+    told((9, 0))
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    if runs:
+        assert runs_triton(GPU)
+        return
+    with pytest.warns(RuntimeWarning, match="Triton must be 3.6 or later; got 3.5.1"):
+        assert not runs_triton(GPU)
 
 
 def test_a_triton_that_lacks_what_kernels_use_is_told(told, monkeypatch) -> None:
