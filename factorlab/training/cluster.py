@@ -116,7 +116,7 @@ class RayWorkers:
         Raises
         ------
         FactorlabError
-            What the function raised; tasks still running are cancelled.
+            What the function raised; tasks still running are ended, and no more can be run.
         """
         waiting = {
             self._remote.remote(self._spec, self._threads, function, _absolute(task)): position
@@ -130,8 +130,10 @@ class RayWorkers:
                     yield waiting.pop(done), result
                     tick(1, "")
         finally:
-            for reference in waiting:
-                self._ray.cancel(reference, force=True)
+            if waiting:
+                # The cluster ends the jobs of a client that leaves. `ray.cancel` would end this
+                # process instead where a job ends at the same moment: a check of Ray's own fails.
+                self._ray.shutdown()
 
     def _result(self, reference: Any) -> Any:
         errors = self._ray.exceptions
