@@ -172,15 +172,17 @@ def test_memory_is_the_most_that_the_steps_held(data, monkeypatch) -> None:
     step = Trainer.step
 
     def wasteful(self, t, rng):
-        np.ones(12_500_000)  # 0.1 GB, given back at once
+        np.ones(75_000_000)  # 0.6 GB, given back at once
         return step(self, t, rng)
 
+    measured()  # what a process makes once and keeps is there from here on
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", wasteful)
         high = measured()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     plain = measured()  # the peak before is forgotten
-    assert high == pytest.approx(plain + 0.1, abs=0.03)
+    # A process of many tests holds a tenth of a gigabyte more or less from one time to the next.
+    assert high == pytest.approx(plain + 0.6, abs=0.2)
     assert plain >= 0.9 * pages * os.sysconf("SC_PAGE_SIZE") / 1e9  # whole, not what a step adds
 
 
