@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from factorlab.kernels.triton_products import strides_of, turned_products
+from factorlab.kernels.triton_products import (
+    INTERPRETED,
+    padded_width,
+    strides_of,
+    turned_products,
+)
 
 __all__ = ["fits", "gru_backward", "gru_forward"]
 
@@ -18,12 +21,8 @@ __all__ = ["fits", "gru_backward", "gru_forward"]
 _FORWARD = {"ROWS": 64, "num_warps": 8, "num_stages": 1}
 _BACKWARD = {"ROWS": 32, "num_warps": 4, "num_stages": 2}
 _INPUTS = {"ROWS": 64, "num_warps": 4, "num_stages": 1}
-# The least that a matrix unit multiplies by.
-_NARROWEST = 16
 # The weights of wider layers do not fit the shared memory of a multiprocessor.
 _WIDEST = 64
-# The interpreter knows no instructions of a GPU.
-_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 # What differs from date to date: a kernel is not compiled anew for it.
 _LOOSE = ["length", "batch", "x_layer", "x_step", "rows"]
 
@@ -53,7 +52,7 @@ def _product(a, b):
 @triton.jit
 def _sigmoid(x):
     """Logistic function, within 3e-7: 2^y and 1/y as the GPU's special units give them."""
-    if _INTERPRETED:
+    if INTERPRETED:
         return tl.sigmoid(x)
     else:
         power = tl.inline_asm_elementwise(
@@ -73,7 +72,7 @@ def _tanh(x):
 def _weights(pointer, gate: tl.constexpr, rows, columns, width, D: tl.constexpr):
     """Load one gate's weights at (rows of the gate, columns), zero beyond their width."""
     at = (gate * D + rows) * width + columns
-    return tl.load(pointer + at, mask=(columns < width) & (rows < D), other=0.0)
+    return tl.load(pointer + at, mask=columns < width, other=0.0)
 
 
 @triton.jit(do_not_specialize=_LOOSE)
@@ -241,8 +240,7 @@ def _sizes(x: Tensor, w_hh: Tensor) -> tuple[int, int, int, int, dict[str, int]]
     """Return layers, steps, rows, width, and the sizes that a kernel is compiled for."""
     length, batch, width = x.shape[-3:]
     layers, d = w_hh.shape[0], w_hh.shape[2]
-    padded = max(_NARROWEST, triton.next_power_of_2(width))
-    return layers, length, batch, width, {"D": d, "FIELDS": padded}
+    return layers, length, batch, width, {"D": d, "FIELDS": padded_width(width)}
 
 
 def gru_forward(

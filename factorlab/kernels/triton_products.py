@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["strides_of", "turned_products"]
+__all__ = ["INTERPRETED", "padded_width", "strides_of", "turned_products"]
 
 # Rows that a program takes at a time.
 _ROWS = 32
@@ -17,8 +17,8 @@ _ROWS = 32
 _PARTS = 88
 # The least that a matrix unit multiplies by.
 _NARROWEST = 16
-# The interpreter knows no half products of bfloat16.
-_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+# The interpreter knows no instructions of a GPU, and no products of bfloat16.
+INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 # What differs from date to date: a kernel is not compiled anew for it.
 _LOOSE = ["length", "batch", "x_layer", "x_step", "span"]
 
@@ -33,7 +33,7 @@ def _halves(a):
 @triton.jit
 def _add_turned(total, a, b):
     """Return total + aᵀ b, by bfloat16's matrix units: they alone read a factor by its columns."""
-    if _INTERPRETED:
+    if INTERPRETED:
         return tl.dot(tl.trans(a), b, total)
     else:
         a_high, a_low = _halves(a)
@@ -133,6 +133,11 @@ def _sums(
         tl.store(by_states_ptr + place * D + unit[None, :], by_states)
 
 
+def padded_width(width: int) -> int:
+    """Return the columns that a kernel takes for so many: a power of 2, and enough to multiply."""
+    return max(_NARROWEST, triton.next_power_of_2(width))
+
+
 def strides_of(x: Tensor) -> tuple[int, int, int]:
     """Return how far apart layers, steps and rows of (S, B, I) or (K, S, B, I) lie."""
     return (x.stride(0) if x.dim() == 4 else 0, x.stride(-3), x.stride(-2))
@@ -158,7 +163,7 @@ def turned_products(a: Tensor, x: Tensor, states: Tensor | None = None) -> tuple
     layers, length, batch, wide = a.shape
     width = x.shape[-1]
     d = 16 if states is None else states.shape[-1]
-    fields = max(_NARROWEST, triton.next_power_of_2(width))
+    fields = padded_width(width)
     parts = min(_PARTS, triton.cdiv(length * batch, _ROWS))
     span = triton.cdiv(triton.cdiv(length * batch, parts), _ROWS) * _ROWS
     parts = triton.cdiv(length * batch, span)

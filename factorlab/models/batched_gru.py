@@ -15,7 +15,15 @@ from torch import Tensor
 
 from factorlab.kernels.on_gpu import runs_triton
 
-__all__ = ["batched_gru", "has_kernels", "is_batched", "kernels_of", "one_layer", "stacked_states"]
+__all__ = [
+    "BelowVmap",
+    "batched_gru",
+    "has_kernels",
+    "is_batched",
+    "kernels_of",
+    "one_layer",
+    "stacked_states",
+]
 
 _here = threading.local()
 
@@ -118,16 +126,20 @@ def stacked_states(
     return _Layer.apply(x, w_in, w_hh, b_in, b_hh, last)
 
 
-class _Layer(torch.autograd.Function):
-    """What `torch.vmap` is shown: one layer, and how a stack of them runs."""
+class BelowVmap(torch.autograd.Function):
+    """What `torch.vmap` is shown of work that a whole stack has a way of its own for: `vmap`."""
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        raise RuntimeError("a stack of GRU layers runs below torch.vmap; one alone by `one_layer`")
+        raise RuntimeError("what stacks run at once runs below torch.vmap alone")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Nothing to keep: what runs the stack does."""
+
+
+class _Layer(BelowVmap):
+    """One layer, and how a stack of them runs."""
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from factorlab.models.batched_gru import kernels_of
+from factorlab.models.batched_gru import BelowVmap, kernels_of
 
 __all__ = ["shared_linear"]
 
@@ -35,16 +35,8 @@ def shared_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return _Linear.apply(x, weight, bias)
 
 
-class _Linear(torch.autograd.Function):
-    """What `torch.vmap` is shown: one map, and how a stack of them runs."""
-
-    @staticmethod
-    def forward(*inputs: Tensor) -> Tensor:
-        raise RuntimeError("maps of shared inputs run below torch.vmap")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Nothing to keep: what runs the stack does."""
+class _Linear(BelowVmap):
+    """One map, and how a stack of them runs."""
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:

@@ -239,11 +239,10 @@ class BatchedSteps:
         if self._kept is not None:
             fill(self._kept, [_weights(t, "kept") for t in rows])
         state = self._optimizer.state[self._weights]
-        if _moments(mine[0]):
+        if taken := _moments(mine[0]):
             for key in _MOMENTS:
                 fill(state[key], [_moment(t, key) for t in rows])
-        for own in list(_moments(mine[0]).values())[:1]:
-            state["step"].copy_(own["step"])
+            state["step"].copy_(next(iter(taken.values()))["step"])
         group = mine[0].optimizer.param_groups[0]
         options = {key: group[key] for key in _OPTIONS}
         before = self._optimizer.param_groups[0]

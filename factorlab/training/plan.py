@@ -27,7 +27,7 @@ from factorlab.training.trainer import Steps, Trainer, run_epoch
 __all__ = ["GridPlan", "JobPlan", "forget_peaks", "plan_grid"]
 
 # Steps and cross-sections that are timed for each network, after one of each to warm up; on CUDA,
-# where kernels are compiled first and an epoch queues its steps, after a pass of all of them.
+# where kernels are compiled first and steps recorded, after passes of all of them.
 TIMED = 3
 TIMED_ON_CUDA = 20
 
@@ -124,7 +124,7 @@ def plan_grid(
 
     Notes
     -----
-    On CUDA steps are queued as an epoch after the first queues them, on sessions of the whole
+    On CUDA steps are queued as an epoch queues them once recorded, on sessions of the whole
     training span whose statistics are known, and validation is a pass as `run_epoch` makes it.
     Elsewhere single steps on the span's last sessions are timed, where most stocks are, and
     validation is reckoned by its sessions.
